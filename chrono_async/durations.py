@@ -1,0 +1,41 @@
+"""
+Lengths of time, as users give them: a `timedelta`, or a number of seconds.
+"""
+
+import math
+from datetime import timedelta
+
+from .errors import InvalidOptionError
+
+_WANTED = "a timedelta or a finite number of seconds"
+
+Duration = timedelta | int | float
+"""A length of time: a `timedelta`, or seconds."""
+
+
+def to_timedelta(value: Duration, what: str) -> timedelta:
+    """Return `value` as a `timedelta`; `InvalidOptionError`, naming `what`, for anything that is no length of time."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidOptionError(what, value, f"must be {_WANTED}")
+    try:
+        return timedelta(seconds=value)
+    except OverflowError:
+        raise InvalidOptionError(what, value, "is longer than a timedelta can be") from None
+
+
+def to_positive(value: Duration, what: str) -> timedelta:
+    """Return `value` as a `timedelta` longer than nothing."""
+    length = to_timedelta(value, what)
+    if length <= timedelta(0):
+        raise InvalidOptionError(what, value, "must be longer than nothing")
+    return length
+
+
+def to_non_negative(value: Duration, what: str) -> timedelta:
+    """Return `value` as a `timedelta` of zero or more."""
+    length = to_timedelta(value, what)
+    if length < timedelta(0):
+        raise InvalidOptionError(what, value, "must not be negative")
+    return length

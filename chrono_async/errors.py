@@ -1,0 +1,106 @@
+"""
+The tree of errors.
+
+Every error that this library raises on purpose derives from `ChronoError` and from the builtin that a Python programmer
+would have guessed. Errors carry their data as attributes. A job's own exception is never wrapped.
+
+    ChronoError
+    ├── SchedulerRunningError (RuntimeError)
+    ├── SchedulerStoppedError (RuntimeError)
+    ├── JobNotFoundError (LookupError)
+    ├── JobAlreadyExistsError (ValueError)
+    ├── InvalidJobFuncError (TypeError)
+    ├── EmptyJobIDError (ValueError)
+    ├── InvalidOptionError (ValueError)
+    ├── ScheduleError (ValueError)
+    │   ├── InvalidCronExprError
+    │   ├── InvalidIntervalError
+    │   └── InvalidDelayError
+    ├── StorageError (OSError)
+    │   └── StorageCorruptError
+    └── LeaseLostError (RuntimeError)
+"""
+
+
+class ChronoError(Exception):
+    """The root: catch this to catch all that this library raises on purpose."""
+
+
+class SchedulerRunningError(ChronoError, RuntimeError):
+    """`start()` was called on a scheduler that runs."""
+
+
+class SchedulerStoppedError(ChronoError, RuntimeError):
+    """A scheduler that does not run was asked for something that only a running one can do."""
+
+
+class JobNotFoundError(ChronoError, LookupError):
+    """No job has this id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no job has the id {job_id!r}")
+        self.job_id = job_id
+
+
+class JobAlreadyExistsError(ChronoError, ValueError):
+    """This scheduler has a job of this id already."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"this scheduler has a job with the id {job_id!r} already; pass replace=True to replace it")
+        self.job_id = job_id
+
+
+class InvalidJobFuncError(ChronoError, TypeError):
+    """What was given as a job's function cannot be called."""
+
+
+class EmptyJobIDError(ChronoError, ValueError):
+    """A job's id is empty."""
+
+    def __init__(self) -> None:
+        super().__init__("a job's id must not be empty")
+
+
+class InvalidOptionError(ChronoError, ValueError):
+    """An option of a scheduler or a job has a value that it cannot have."""
+
+    def __init__(self, option: str, value: object, problem: str) -> None:
+        super().__init__(f"{option}={value!r}: {problem}")
+        self.option, self.value, self.problem = option, value, problem
+
+
+class ScheduleError(ChronoError, ValueError):
+    """A schedule that cannot be."""
+
+
+class InvalidCronExprError(ScheduleError):
+    """A cron expression that cannot be read, or that can never match."""
+
+    def __init__(self, expression: str, field: str, problem: str) -> None:
+        where = f"{field} field of " if field else ""
+        super().__init__(f"{where}{expression!r}: {problem}")
+        self.expression, self.field, self.problem = expression, field, problem
+
+
+class InvalidIntervalError(ScheduleError):
+    """An interval that is not a positive, finite length of time."""
+
+
+class InvalidDelayError(ScheduleError):
+    """A delay that is not a positive, finite length of time."""
+
+
+class StorageError(ChronoError, OSError):
+    """A storage could not do what it was asked to do; the driver's own exception is the cause."""
+
+
+class StorageCorruptError(StorageError):
+    """What a storage holds cannot be read. Nothing was overwritten."""
+
+
+class LeaseLostError(ChronoError, RuntimeError):
+    """The right to run an occurrence ended before its run did: another instance may have taken over."""
+
+    def __init__(self, job_id: str, token: int) -> None:
+        super().__init__(f"the lease of job {job_id!r} under token {token} is lost")
+        self.job_id, self.token = job_id, token
