@@ -1,0 +1,340 @@
+"""
+What is kept and what is handed around: the job's record, what is asked of a storage and what it answers.
+
+The small values of the hot path are named tuples: immutable like the rest, and a third of the price.
+Every instant is aware and in UTC.
+"""
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from .policies import DEFAULT_POLICIES, Missed, Policies
+
+
+class JobStatus(StrEnum):
+    """What a job's latest run is, or came to."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class RunStatus(StrEnum):
+    """What a row of the history tells."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    ABANDONED = "abandoned"
+    """The lease ran out before the run was settled: its process died, or was cut off."""
+    SKIPPED = "skipped"
+    """Fire times that came while an earlier run was going."""
+    MISSED = "missed"
+    """Fire times that passed while nobody looked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A job's schedule, as text: as code declared it, and with what registration fixed."""
+
+    declared: str
+    """What a later registration is compared with; a user's `reschedule` does not change it."""
+    bound: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A manual request to run, with a fire time and attempts of its own."""
+
+    at: datetime
+    arguments: str = ""
+    """`{"args": [...], "kwargs": {...}}` as JSON, or empty for the job's own."""
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A run that `Overlap.ALLOW` let go of its job's lease; it has one of its own until it settles."""
+
+    owner: str
+    token: int
+    fire_time: datetime
+    lease_until: datetime
+
+
+@dataclass(slots=True)
+class JobRecord:
+    """
+    A job as a storage keeps it. `JobRecord(id="a", name="A")` is a pending job without a next run.
+
+    `next_run` is the occurrence that is to be done: it moves on when its outcome is settled, not before. The owner's
+    lease says who is doing it, the token says whose word counts.
+    """
+
+    id: str
+    name: str = ""
+    status: JobStatus = JobStatus.PENDING
+    paused: bool = False
+    last_run: datetime | None = None
+    next_run: datetime | None = None
+    run_count: int = 0
+    error_count: int = 0
+    last_error: str = ""
+
+    schedule: Definition | None = None
+    options: Policies = DEFAULT_POLICIES
+    revision: int = 0
+    """Grows when the schedule is replaced, never restarts for an id."""
+    scheduled_runs: int = 0
+    """The runs that count towards `max_runs`: all but the manual ones."""
+    last_success: datetime | None = None
+
+    token: int = 0
+    settled_token: int = 0
+    owner: str | None = None
+    lease_until: datetime | None = None
+    claimed: datetime | None = None
+    """The fire time of the latest claim, or of what is queued. While `next_run <= claimed`, the next claim is for it."""
+    attempt: int = 0
+    tries: int = 0
+    """Tries that a released run had behind it."""
+    not_before: datetime | None = None
+    """No claim before then: a released run waits for its retry."""
+    triggered: Trigger | None = None
+    """A manual request that waits."""
+    manual: Trigger | None = None
+    """A manual request that was claimed and is not settled."""
+    flights: tuple[Flight, ...] = ()
+
+    def copy(self) -> "JobRecord":
+        """Return a record of its own with the same values (every value is immutable)."""
+        return JobRecord(*[getattr(self, name) for name in _FIELD_NAMES])
+
+    @property
+    def bound_fire_time(self) -> datetime | None:
+        """The fire time that the next claim must run because it was begun or queued, if any."""
+        if self.claimed is None or self.next_run is None or self.next_run > self.claimed:
+            return None
+        return self.claimed
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether somebody holds this job, or held it and has not been heard of."""
+        return self.owner is not None
+
+
+_FIELD_NAMES = tuple(f.name for f in fields(JobRecord))
+
+
+class Due(NamedTuple):
+    """What an instance must know of a job in order to claim it."""
+
+    job_id: str
+    when: datetime
+    """The earliest moment at which a claim can be granted."""
+    next_run: datetime | None
+    revision: int
+    bound: datetime | None = None
+    """The fire time that must be run, since it was begun or queued before."""
+    trigger: datetime | None = None
+    """The fire time of a manual request: it goes first."""
+
+
+class DuePage(NamedTuple):
+    """A page of what comes due, in the order of `when`, and where the next page starts."""
+
+    now: datetime
+    due: list[Due]
+    more: bool = False
+
+
+class ClaimRequest(NamedTuple):
+    """The wish to run `fire_time` of a job whose pointer and revision are as last seen."""
+
+    job_id: str
+    next_run: datetime | None
+    fire_time: datetime
+    revision: int
+    manual: bool = False
+    moves: bool = False
+    """At most once: the claim itself moves the pointer, to `moves_to`."""
+    moves_to: datetime | None = None
+    frees: bool = False
+    """`Overlap.ALLOW`: the claim frees the job's lease at once and flies on its own."""
+
+
+class Lease(NamedTuple):
+    """The right to run and to settle: it is proved by token and owner."""
+
+    job_id: str
+    token: int
+    owner: str
+
+
+class Granted(NamedTuple):
+    """The claim holds."""
+
+    lease: Lease
+    attempt: int
+    next_run: datetime | None
+    """The pointer, as the claim left it."""
+    tries: int = 0
+    last_success: datetime | None = None
+    arguments: str = ""
+    due: Due | None = None
+    """What comes next, where the claim has freed the job at once."""
+
+
+class Held(NamedTuple):
+    """Somebody else holds the job, or it waits, until then."""
+
+    until: datetime
+
+
+class Early(NamedTuple):
+    """By the storage's clock the fire time is still that far ahead."""
+
+    by: timedelta
+
+
+class Gone(NamedTuple):
+    """The job does not exist."""
+
+
+class Moved(NamedTuple):
+    """The job is not as it was seen: paused, rescheduled, run by another, nothing to do."""
+
+
+ClaimVerdict = Granted | Held | Early | Gone | Moved
+
+
+class ClaimAnswer(NamedTuple):
+    """One verdict a request, in their order, and the storage's clock."""
+
+    now: datetime
+    verdicts: list[ClaimVerdict]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A row of the history: how an attempt ended, or fire times that had none."""
+
+    job_id: str
+    fire_time: datetime
+    status: RunStatus
+    instance_id: str = ""
+    attempt: int = 0
+    token: int = 0
+    manual: bool = False
+    started: datetime | None = None
+    finished: datetime | None = None
+    error: str = ""
+    retry_count: int = 0
+    missed: Missed | None = None
+    """The fire times that were folded into this run; or, in a row of those that had none, which they were."""
+
+    @property
+    def run_id(self) -> str:
+        """The occurrence's name, the same for each of its attempts on any instance: an idempotency key."""
+        return run_id(self.job_id, self.fire_time, manual=self.manual)
+
+
+def run_id(job_id: str, fire_time: datetime, *, manual: bool) -> str:
+    """Name an occurrence by what it is; a manual run can never be taken for a scheduled one."""
+    return f"{job_id}@{fire_time.isoformat()}{'!' if manual else ''}"
+
+
+class PointerMove(NamedTuple):
+    """Move the pointer to `next_run`, if it and the revision are as the claim left them."""
+
+    expected: datetime | None
+    revision: int
+    next_run: datetime | None
+    queued: bool = False
+
+
+class Outcome(NamedTuple):
+    """How a run ended, to be written once, under its lease."""
+
+    lease: Lease
+    run: RunRecord
+    move: PointerMove | None
+    """None where the claim has moved the pointer already, and for manual runs, which move none."""
+    skipped: RunRecord | None = None
+    """The row for fire times that the run overlapped."""
+
+
+class SettleVerdict(StrEnum):
+    """What a storage made of an outcome."""
+
+    DONE = "done"
+    REPEATED = "repeated"
+    """It was written before: the answer had been lost."""
+    STALE = "stale"
+    """The lease had passed to somebody else, or the job is gone: nothing was written."""
+
+
+class Settled(NamedTuple):
+    """The verdict on one outcome, and what comes next for its job."""
+
+    verdict: SettleVerdict
+    due: Due | None = None
+
+
+class SettleAnswer(NamedTuple):
+    """One answer an outcome, in their order, and the storage's clock."""
+
+    now: datetime
+    settled: list[Settled]
+
+
+class RenewAnswer(NamedTuple):
+    """The leases that are lost, and the storage's clock."""
+
+    now: datetime
+    lost: list[Lease]
+
+
+class Release(NamedTuple):
+    """Give a lease back unsettled: the occurrence is due again, at once or at `not_before`, its attempt given back."""
+
+    lease: Lease
+    not_before: datetime | None = None
+    tries: int = 0
+    run: RunRecord | None = None
+    """The row for a run that was cut short."""
+
+
+class RegisterVerdict(StrEnum):
+    """What a storage made of a registration."""
+
+    CREATED = "created"
+    JOINED = "joined"
+    """The job was there, with the same definition: nothing changed."""
+    CHANGED = "changed"
+    """The job was there, with another definition, which is replaced."""
+    LATE = "late"
+    """The new `next_run` does not lie ahead by the storage's clock: nothing was written; ask again."""
+
+
+class Registered(NamedTuple):
+    """The record as it now stands."""
+
+    now: datetime
+    verdict: RegisterVerdict
+    record: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceInfo:
+    """An instance that works on a storage."""
+
+    instance_id: str
+    started: datetime
+    seen: datetime
+    jobs: frozenset[str] = field(default=frozenset(), repr=False)
+    """The ids that it has functions for."""
