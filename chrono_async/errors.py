@@ -18,7 +18,8 @@ would have guessed. Errors carry their data as attributes. A job's own exception
     │   └── InvalidDelayError
     ├── StorageError (OSError)
     │   └── StorageCorruptError
-    └── LeaseLostError (RuntimeError)
+    ├── LeaseLostError (RuntimeError)
+    └── RemoteRunError (RuntimeError)
 """
 
 
@@ -104,3 +105,7 @@ class LeaseLostError(ChronoError, RuntimeError):
     def __init__(self, job_id: str, token: int) -> None:
         super().__init__(f"the lease of job {job_id!r} under token {token} is lost")
         self.job_id, self.token = job_id, token
+
+
+class RemoteRunError(ChronoError, RuntimeError):
+    """A run on another instance failed: its exception lives there, its text is this one's message."""

@@ -8,9 +8,11 @@ Every instant is aware and in UTC.
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 from .policies import DEFAULT_POLICIES, Missed, Policies
+from .schedules import Schedule, load
 
 
 class JobStatus(StrEnum):
@@ -64,6 +66,7 @@ class Flight:
     token: int
     fire_time: datetime
     lease_until: datetime
+    manual: bool = False
 
 
 @dataclass(slots=True)
@@ -97,6 +100,8 @@ class JobRecord:
     settled_token: int = 0
     owner: str | None = None
     lease_until: datetime | None = None
+    running: datetime | None = None
+    """The fire time that the owner runs: set and ended with the lease, whatever becomes of the pointer meanwhile."""
     claimed: datetime | None = None
     """The fire time of the latest claim, or of what is queued. While `next_run <= claimed`, the next claim is for it."""
     attempt: int = 0
@@ -112,7 +117,7 @@ class JobRecord:
 
     def copy(self) -> "JobRecord":
         """Return a record of its own with the same values (every value is immutable)."""
-        return JobRecord(*[getattr(self, name) for name in _FIELD_NAMES])
+        return JobRecord(*_all_fields(self))
 
     @property
     def bound_fire_time(self) -> datetime | None:
@@ -127,7 +132,7 @@ class JobRecord:
         return self.owner is not None
 
 
-_FIELD_NAMES = tuple(f.name for f in fields(JobRecord))
+_all_fields = attrgetter(*(f.name for f in fields(JobRecord)))
 
 
 class Due(NamedTuple):
@@ -338,3 +343,63 @@ class InstanceInfo:
     seen: datetime
     jobs: frozenset[str] = field(default=frozenset(), repr=False)
     """The ids that it has functions for."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How a run ended."""
+
+    job_id: str
+    run_id: str
+    fire_time: datetime
+    started: datetime
+    finished: datetime
+    status: JobStatus
+    error: BaseException | None = None
+    """The exception itself, as the job's function raised it; a timeout is a `TimeoutError`."""
+    retry_count: int = 0
+    """How many more tries followed the first."""
+
+    @property
+    def duration(self) -> timedelta:
+        """From the start of the first try to the end of the last, pauses between them included."""
+        return self.finished - self.started
+
+
+@dataclass(frozen=True, slots=True)
+class JobInfo:
+    """A job as it stood when it was asked for."""
+
+    id: str
+    name: str
+    status: JobStatus
+    paused: bool
+    schedule: Schedule | None
+    """The bound schedule; None for a schedule of one's own kind that lives in another process."""
+    last_run: datetime | None
+    next_run: datetime | None
+    run_count: int
+    error_count: int
+    last_error: str
+    last_success: datetime | None = None
+    tags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, record: JobRecord, schedule: Schedule | None = None) -> "JobInfo":
+        """Tell what a record says; `schedule` stands in for one that has no text."""
+        if schedule is None and record.schedule is not None:
+            schedule = load(record.schedule.bound)
+        return cls(
+            record.id,
+            record.name,
+            record.status,
+            record.paused,
+            schedule,
+            record.last_run,
+            record.next_run,
+            record.run_count,
+            record.error_count,
+            record.last_error,
+            record.last_success,
+            record.options.tags,
+        )

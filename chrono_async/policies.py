@@ -59,7 +59,8 @@ class Recovery(StrEnum):
     """It is lost, and the history says so: at most once."""
 
 
-class Missed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Missed:
     """Fire times that had no run of their own."""
 
     count: int
@@ -148,7 +149,12 @@ class Policies(BaseModel):
     @property
     def at_most_once(self) -> bool:
         """Whether the claim itself moves the pointer, so that no other instance ever repeats the run."""
-        return self.recovery is Recovery.SKIP or self.overlap is Overlap.ALLOW
+        return self.recovery is Recovery.SKIP or self.is_parallel
+
+    @property
+    def is_parallel(self) -> bool:
+        """Whether runs of the job may overlap each other."""
+        return self.overlap is Overlap.ALLOW
 
 
 DEFAULT_POLICIES = Policies()
@@ -257,6 +263,20 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 __all__ = [
-    "DEFAULT_POLICIES", "MAX_ATTEMPTS", "Backlog", "Duration", "Misfire", "Missed", "Move", "Overlap", "Policies",
-    "Recovery", "Retry", "default_grace", "jitter_offset", "move_after_run", "move_at_claim", "resolve_backlog",
+    "DEFAULT_POLICIES",
+    "MAX_ATTEMPTS",
+    "Backlog",
+    "Duration",
+    "Misfire",
+    "Missed",
+    "Move",
+    "Overlap",
+    "Policies",
+    "Recovery",
+    "Retry",
+    "default_grace",
+    "jitter_offset",
+    "move_after_run",
+    "move_at_claim",
+    "resolve_backlog",
 ]

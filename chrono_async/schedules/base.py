@@ -5,11 +5,18 @@ The engine needs one method, `next`. Everything else is optional and makes an an
 that anyone can pass an object of their own.
 """
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, Self, runtime_checkable
 
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from ..durations import to_positive
 from ..errors import ScheduleError
+
+_LENGTHS = TypeAdapter(timedelta)
+
+MICROSECOND = timedelta(microseconds=1)
 
 
 @runtime_checkable
@@ -21,6 +28,50 @@ class Schedule(Protocol):
         ...
 
 
+class ScheduleModel(BaseModel):
+    """
+    What the schedules of this library share: a frozen value that goes to JSON and back.
+
+    Built directly, a bad one raises an error of this library; inside another model pydantic reports it, in its own way
+    and with the same words.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def _build(self, fields: dict[str, object]) -> None:
+        """Do what pydantic's own constructor does, and answer a bad value with our error."""
+        try:
+            self.__pydantic_validator__.validate_python(fields, self_instance=self)
+        except ValidationError as error:
+            raise self._in_our_words(error) from None
+
+    @classmethod
+    def _in_our_words(cls, error: ValidationError) -> ScheduleError:
+        """Return the error of ours that a validator raised, or one that says what pydantic said."""
+        first = error.errors(include_url=False)[0]
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, ScheduleError):
+            return cause
+        where = ".".join(str(part) for part in first["loc"])
+        return cls._wrong(where, first["input"], first["msg"][:1].lower() + first["msg"][1:])
+
+    @classmethod
+    def _wrong(cls, field: str, value: object, problem: str) -> ScheduleError:
+        """Return the error for a field that pydantic itself refused."""
+        return ScheduleError(f"{field}={value!r}: {problem}")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed, checked like any other: a copy never keeps what a field implied."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        copy = type(self).__new__(type(self))
+        copy._build(fields | dict(update or {}))
+        return copy
+
+    def occurrences(self, after: datetime, until: datetime | None = None) -> Iterator[datetime]:
+        """Yield the fire times in `(after, until]`, lazily; without `until` for as long as there are any."""
+        return occurrences(self, after, until)  # type: ignore[arg-type]  # every schedule has a `next`
+
+
 def require_aware(moment: datetime, what: str) -> datetime:
     """Return `moment`, or raise `ScheduleError` if it is naive: whose midnight it means is never guessed."""
     if moment.utcoffset() is None:
@@ -28,11 +79,59 @@ def require_aware(moment: datetime, what: str) -> datetime:
     return moment
 
 
+def as_instant(value: object, what: str) -> datetime:
+    """Return a `datetime`, or a text of ISO 8601, as an instant in UTC."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if not isinstance(moment, datetime):
+            raise ScheduleError(f"{what}={value!r}: must be an aware datetime")
+        return require_aware(moment, what).astimezone(UTC)
+    except OverflowError:
+        raise ScheduleError(f"{what}={value!r}: lies outside the years 1 to 9999 in UTC") from None
+
+
+def as_length(value: object, what: str) -> timedelta:
+    """Return a duration, or a text of ISO 8601, as a positive `timedelta`."""
+    try:
+        length = _LENGTHS.validate_python(value) if isinstance(value, str) else value
+    except ValidationError:
+        raise ScheduleError(f"{what}={value!r}: is no duration in the form of ISO 8601, such as 'PT30S'") from None
+    return to_positive(length, what)  # type: ignore[arg-type]  # whatever it is, it is looked at there
+
+
+def to_utc(moment: datetime, what: str) -> datetime:
+    """Return `moment` in UTC; what lies beyond the calendar's ends there becomes the end."""
+    try:
+        return require_aware(moment, what).astimezone(UTC)
+    except OverflowError:
+        return (datetime.min if moment.year == 1 else datetime.max).replace(tzinfo=UTC)
+
+
+def plus(moment: datetime, length: timedelta) -> datetime | None:
+    """Return `moment + length`, or None beyond the calendar's ends."""
+    try:
+        return moment + length
+    except OverflowError:
+        return None
+
+
 def occurrences(schedule: Schedule, after: datetime, until: datetime | None = None) -> Iterator[datetime]:
-    """Yield the fire times in `(after, until]`, lazily; without `until` for as long as there are any."""
+    """
+    Yield the fire times in `(after, until]`, lazily; without `until` for as long as there are any.
+
+    `ScheduleError` if someone's own schedule answers a time that is naive or not later: the walk would never end.
+    """
     require_aware(after, "after")
-    last = None if until is None else require_aware(until, "until").astimezone(UTC)
-    moment = schedule.next(after)
-    while moment is not None and (last is None or moment.astimezone(UTC) <= last):
+    return _walk(schedule, after, None if until is None else to_utc(until, "until"))
+
+
+def _walk(schedule: Schedule, after: datetime, until: datetime | None) -> Iterator[datetime]:
+    reached, moment = to_utc(after, "after"), schedule.next(after)
+    while moment is not None:
+        instant = to_utc(moment, "fire time")
+        if instant <= reached:
+            raise ScheduleError(f"{schedule!r} answers {moment.isoformat()}, which is not later than {reached.isoformat()}")
+        if until is not None and instant > until:
+            return
         yield moment
-        moment = schedule.next(moment)
+        reached, moment = instant, schedule.next(moment)

@@ -1,0 +1,97 @@
+"""
+Cron, interval and one-shot jobs for asyncio services.
+
+    async with AsyncScheduler() as s:
+        await s.add_cron_job("cleanup", "Temp Cleanup", cleanup, "*/5 * * * *")
+        await s.run_forever()
+"""
+
+from .clock import Clock, SystemClock
+from .durations import Duration
+from .engine import Health, LeaderElection, RunContext, ThreadSafe, current_run
+from .errors import (
+    ChronoError,
+    EmptyJobIDError,
+    InvalidCronExprError,
+    InvalidDelayError,
+    InvalidIntervalError,
+    InvalidJobFuncError,
+    InvalidOptionError,
+    JobAlreadyExistsError,
+    JobNotFoundError,
+    LeaseLostError,
+    RemoteRunError,
+    ScheduleError,
+    SchedulerRunningError,
+    SchedulerStoppedError,
+    StorageCorruptError,
+    StorageError,
+)
+from .models import InstanceInfo, JobInfo, JobRecord, JobResult, JobStatus, RunRecord, RunStatus
+from .options import JobFunc, JobOptions
+from .policies import Misfire, Missed, Overlap, Recovery, Retry
+from .scheduler import AsyncScheduler
+from .schedules import (
+    AnySchedule,
+    CronSchedule,
+    IntervalSchedule,
+    OneShotSchedule,
+    Schedule,
+    WindowedSchedule,
+    occurrences,
+)
+from .storage import InMemoryStorage, LeasingStorage, Storage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AnySchedule",
+    "AsyncScheduler",
+    "ChronoError",
+    "Clock",
+    "CronSchedule",
+    "Duration",
+    "EmptyJobIDError",
+    "Health",
+    "InMemoryStorage",
+    "InstanceInfo",
+    "IntervalSchedule",
+    "InvalidCronExprError",
+    "InvalidDelayError",
+    "InvalidIntervalError",
+    "InvalidJobFuncError",
+    "InvalidOptionError",
+    "JobAlreadyExistsError",
+    "JobFunc",
+    "JobInfo",
+    "JobNotFoundError",
+    "JobOptions",
+    "JobRecord",
+    "JobResult",
+    "JobStatus",
+    "LeaderElection",
+    "LeaseLostError",
+    "LeasingStorage",
+    "Misfire",
+    "Missed",
+    "OneShotSchedule",
+    "Overlap",
+    "Recovery",
+    "RemoteRunError",
+    "Retry",
+    "RunContext",
+    "RunRecord",
+    "RunStatus",
+    "Schedule",
+    "ScheduleError",
+    "SchedulerRunningError",
+    "SchedulerStoppedError",
+    "Storage",
+    "StorageCorruptError",
+    "StorageError",
+    "SystemClock",
+    "ThreadSafe",
+    "WindowedSchedule",
+    "current_run",
+    "occurrences",
+]

@@ -1,0 +1,17 @@
+"""
+The commands, put together.
+"""
+
+import typer
+
+from . import _schedules
+
+app = typer.Typer(
+    name="chrono-async",
+    help="Cron, interval and one-shot jobs for asyncio services.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("next")(_schedules.next_)
+app.command("explain")(_schedules.explain)

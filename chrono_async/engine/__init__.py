@@ -1,0 +1,37 @@
+"""
+How it runs: the loop, the poller, the lease keeper, the runner and the settler. Private; `AsyncScheduler` is its face.
+"""
+
+from .context import RunContext, current_run
+from .declarations import Declarations
+from .desk import Desk, NewJob, read_job
+from .health import Health, take_health
+from .run import dump_arguments
+from .session import Session
+from .settings import LeaderElection, Settings, make_instance_id
+from .signals import stop_on_signals
+from .state import State
+from .threadsafe import ThreadSafe
+from .waiting import wait_for_result
+from .workers import warn_if_one_of_several
+
+__all__ = [
+    "Declarations",
+    "Desk",
+    "Health",
+    "LeaderElection",
+    "NewJob",
+    "RunContext",
+    "Session",
+    "Settings",
+    "State",
+    "ThreadSafe",
+    "current_run",
+    "dump_arguments",
+    "make_instance_id",
+    "read_job",
+    "stop_on_signals",
+    "take_health",
+    "wait_for_result",
+    "warn_if_one_of_several",
+]

@@ -1,0 +1,72 @@
+"""
+Jobs declared by a decorator: they wait for the start, or for the running loop to register them.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any
+
+from ..errors import JobAlreadyExistsError, StorageError
+from ..options import JobFunc
+from ..schedules import OneShotSchedule
+from .desk import Desk, NewJob
+from .state import State
+
+logger = logging.getLogger("chrono_async")
+
+
+class Declarations:
+    """What was declared and is not registered yet."""
+
+    def __init__(self, state: State, desk: Desk) -> None:
+        self._state, self._desk = state, desk
+        self._waiting: deque[NewJob] = deque()
+        self._funcs: dict[str, JobFunc] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def declare(self, new: NewJob, *, is_running: bool) -> None:
+        """
+        Take in a declaration. The same function again, from a notebook cell that is run again, replaces its job.
+
+        `JobAlreadyExistsError` if another function has the id.
+        """
+        self._check_id(new)
+        self._funcs[new.id] = new.func
+        self._waiting.append(new)
+        if is_running and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._register_until_done())
+
+    async def register(self) -> None:
+        """Register all that waits; what cannot be stays waiting."""
+        while self._waiting:
+            new = self._waiting[0]
+            await self._desk.add(self._counted_from_now(new), replace=True)
+            if self._waiting and self._waiting[0] is new:
+                self._waiting.popleft()
+
+    async def _register_until_done(self) -> None:
+        while self._waiting and not self._state.draining.is_set():
+            try:
+                await self.register()
+            except StorageError:
+                await asyncio.sleep(self._state.door.pause())
+            except Exception:
+                logger.exception("job %r cannot be registered", self._waiting.popleft().id)
+
+    def _counted_from_now(self, new: NewJob) -> NewJob:
+        """A delay that was declared waits for the start too."""
+        if isinstance(new.schedule, OneShotSchedule) and new.schedule.delay is not None:
+            return new._replace(schedule=self._desk.one_shot(new.schedule.delay, None))
+        return new
+
+    def _check_id(self, new: NewJob) -> None:
+        job = self._state.registry.get(new.id)
+        before = self._funcs.get(new.id) if job is None else job.func
+        if before is not None and _home(before) != _home(new.func):
+            raise JobAlreadyExistsError(new.id)
+
+
+def _home(func: Any) -> tuple[object, object]:
+    """Return where a function was written, which is the same when its cell is run again."""
+    return getattr(func, "__module__", None), getattr(func, "__qualname__", repr(func))

@@ -1,0 +1,215 @@
+"""
+The verbs: what users do to jobs, each a conditional write in the storage, told to the engine afterwards.
+
+A write that is refused because the record has moved is tried again on what it has become. Functions stay here; so a job
+whose function lives elsewhere can be paused, resumed, triggered and removed all the same.
+"""
+
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from ..durations import Duration, to_timedelta
+from ..errors import InvalidDelayError, JobAlreadyExistsError, JobNotFoundError, StorageError
+from ..events import JobAdded, JobEvent, JobPaused, JobRemoved, JobRescheduled, JobResumed
+from ..models import Definition, JobInfo, JobRecord, RegisterVerdict, Trigger, run_id
+from ..options import JobFunc, JobOptions, ReadOptions, check_func, read_options
+from ..policies import default_grace
+from ..schedules import OneShotSchedule, Schedule, WindowedSchedule, bind, declared, dump
+from ..storage._rules import due_of
+from .registry import CheckedSchedule, LocalJob, held_to_its_word, make_local
+from .run import Why
+from .state import State
+
+_TRIES = 20
+
+
+class NewJob(NamedTuple):
+    """A job as a user gave it, checked."""
+
+    id: str
+    name: str
+    func: JobFunc
+    schedule: Schedule
+    options: ReadOptions
+
+
+def read_job(job_id: str, name: str, func: JobFunc, schedule: Schedule, options: JobOptions) -> NewJob:
+    """Check what a user gave; nothing is changed yet."""
+    read = read_options(options)
+    return NewJob(job_id, name, check_func(func, read.local), schedule, read)
+
+
+class Desk:
+    """Where users' wishes become writes."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def add(self, new: NewJob, *, replace: bool = False) -> JobInfo:
+        """Register the job in the storage, and keep its function here."""
+        state = self._state
+        if new.id in state.registry and not replace:
+            raise JobAlreadyExistsError(new.id)
+        job = self._bind(new)
+        record = await self._register(new, job)
+        if record.schedule is None or record.schedule.bound != dump(job.schedule):
+            job.adopt(record)
+        job.revision = record.revision
+        state.registry.add(job)
+        state.unknown.discard(job.id)
+        state.arm(due_of(record, record.lease_until))
+        self._tell(JobAdded, job.id)
+        return self._info(record)
+
+    def one_shot(self, delay: Duration | None, at: datetime | None) -> OneShotSchedule:
+        """Make a one-shot schedule; a delay counts from now by the clock that plans, and stays declared as a delay."""
+        if delay is None or at is not None:
+            return OneShotSchedule(delay, at=at)
+        length = to_timedelta(delay, "delay")
+        try:
+            return OneShotSchedule(delay, at=self._state.time.now() + length)
+        except OverflowError:
+            raise InvalidDelayError(f"delay={delay!r}: ends after the year 9999") from None
+
+    def _bind(self, new: NewJob) -> LocalJob:
+        settings, options = self._state.settings, new.options
+        bound = bind(
+            new.schedule,
+            job_id=new.id,
+            timezone=settings.timezone,
+            now=self._state.time.now(),
+            start_at=options.start_at,
+            end_at=options.end_at,
+        )
+        grace = default_grace(options.policies, settings.poll_interval)
+        return make_local(new.id, new.func, held_to_its_word(bound), options.local, options.policies, grace)
+
+    async def _register(self, new: NewJob, job: LocalJob) -> JobRecord:
+        """Register; if the storage's clock turns out to be ahead, count the next run from there."""
+        state, now = self._state, self._state.time.now()
+        definition = Definition(declared(new.schedule), dump(job.schedule))
+        for _ in range(_TRIES):
+            first = now if new.options.run_immediately else _next(job.schedule, now)
+            record = JobRecord(new.id, new.name, next_run=first, schedule=definition, options=job.policies)
+            answer = await state.door.ask(state.door.storage.register(record))
+            state.time.observe(answer.now)
+            if answer.verdict is not RegisterVerdict.LATE:
+                return answer.record
+            now = answer.now
+        raise StorageError(f"the storage's clock stays ahead of every next run of job {new.id!r}")
+
+    async def remove(self, job_id: str) -> None:
+        """Forget the job everywhere, and cancel its run."""
+        state = self._state
+        known = state.registry.remove(job_id) is not None
+        state.timeline.disarm(job_id)
+        try:
+            await state.door.ask(state.door.storage.delete_job(job_id))
+        except JobNotFoundError:
+            if not known:
+                raise
+        for run in tuple(state.runs.of(job_id)):
+            run.cancel(Why.REMOVED)
+        state.results.fail(job_id, JobNotFoundError(job_id))
+        self._tell(JobRemoved, job_id)
+
+    async def pause(self, job_id: str) -> JobInfo:
+        """Keep the job from running until it is resumed; a run that is going ends as it would."""
+        record = await self._state.door.ask(self._state.door.storage.set_paused(job_id))
+        self._state.timeline.disarm(job_id)
+        self._tell(JobPaused, job_id)
+        return self._info(record)
+
+    async def resume(self, job_id: str) -> JobInfo:
+        """Let a paused job run again, from now on."""
+        state = self._state
+
+        async def write(record: JobRecord) -> JobRecord | None:
+            next_run = self._resumed(record)
+            return await state.door.storage.resume(job_id, revision=record.revision, next_run=next_run)
+
+        record = await self._change(job_id, write)
+        state.arm(due_of(record, record.lease_until))
+        self._tell(JobResumed, job_id)
+        return self._info(record)
+
+    async def reschedule(self, job_id: str, schedule: Schedule) -> JobInfo:
+        """Give the job another schedule, from now on."""
+        state = self._state
+        bound = bind(
+            schedule,
+            job_id=job_id,
+            timezone=state.settings.timezone,
+            now=state.time.now(),
+        )
+        definition = Definition(declared(schedule), dump(bound))
+
+        async def write(record: JobRecord) -> JobRecord | None:
+            next_run = _next(bound, state.time.now())
+            return await state.door.storage.reschedule(job_id, definition, revision=record.revision, next_run=next_run)
+
+        record = await self._change(job_id, write)
+        job = state.registry.get(job_id)
+        if job is not None:
+            job.schedule, job.revision = held_to_its_word(bound), record.revision
+            state.arm(due_of(record, record.lease_until))
+        self._tell(JobRescheduled, job_id)
+        return self._info(record)
+
+    async def trigger(self, job_id: str, arguments: str = "") -> str:
+        """Ask for a run now. Returns the run's id; one that waits already is joined."""
+        state = self._state
+        trigger = Trigger(state.time.now(), arguments)
+        waiting = await state.door.ask(state.door.storage.trigger(job_id, trigger))
+        record = await state.door.ask(state.door.storage.get_job(job_id))
+        if job_id in state.registry:
+            state.arm(due_of(record, record.lease_until))
+        return run_id(job_id, waiting.at, manual=True)
+
+    async def get(self, job_id: str) -> JobInfo:
+        """Return the job as it stands in the storage."""
+        return self._info(await self._state.door.ask(self._state.door.storage.get_job(job_id)))
+
+    async def list(self) -> list[JobInfo]:
+        """Return all jobs of the storage."""
+        return [self._info(record) for record in await self._state.door.ask(self._state.door.storage.list_jobs())]
+
+    async def _change(
+        self, job_id: str, write: Callable[[JobRecord], Coroutine[Any, Any, JobRecord | None]]
+    ) -> JobRecord:
+        """Read, write under the condition that nothing has moved, and begin again if it has."""
+        state = self._state
+        for _ in range(_TRIES):
+            before = await state.door.ask(state.door.storage.get_job(job_id))
+            after = await state.door.ask(write(before))
+            if after is not None:
+                return after
+        raise StorageError(f"job {job_id!r} is changed by others faster than it can be read")
+
+    def _resumed(self, record: JobRecord) -> datetime | None:
+        """Return the next run of a job that is resumed now: a one-shot keeps its time, others count from here."""
+        schedule = self._schedule_of(record)
+        if schedule is None or _is_one_shot(schedule):
+            return record.next_run
+        return _next(schedule, self._state.time.now())
+
+    def _schedule_of(self, record: JobRecord) -> Schedule | None:
+        return self._info(record).schedule
+
+    def _info(self, record: JobRecord) -> JobInfo:
+        job = self._state.registry.get(record.id)
+        mine = job.schedule if job is not None and job.revision == record.revision else None
+        return JobInfo.of(record, mine.inner if isinstance(mine, CheckedSchedule) else mine)
+
+    def _tell(self, kind: type[JobEvent], job_id: str) -> None:
+        self._state.bus.tell(kind(self._state.time.now(), job_id))
+
+
+def _next(schedule: Schedule, now: datetime) -> datetime | None:
+    upcoming = schedule.next(now)
+    return None if upcoming is None else upcoming.astimezone(UTC)
+
+
+def _is_one_shot(schedule: Schedule) -> bool:
+    return isinstance(schedule.schedule if isinstance(schedule, WindowedSchedule) else schedule, OneShotSchedule)

@@ -1,0 +1,84 @@
+"""
+The lease keeper: it renews all held leases in one batch, and ends the runs whose lease it cannot trust any more.
+
+Trust is counted from when a request was sent, on a clock that neither steps nor stops. It ends a margin before the lease
+does, so that there is time left to stop the body.
+"""
+
+import asyncio
+from datetime import timedelta
+
+from ..errors import StorageError
+from ..events import LeaseLost
+from ..models import Lease
+from .run import Run, Why
+from .state import State
+
+_SHORTEST_WAIT = 0.005
+
+
+class LeaseKeeper:
+    """One task; nothing else renews."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        settings = state.settings
+        self._every = settings.renew_every / timedelta(seconds=1)
+        self._trust = settings.trust / timedelta(seconds=1)
+        self._margin = settings.lock_ttl / timedelta(seconds=1) - self._trust
+        self._failed = False
+
+    async def run(self) -> None:
+        """Keep the leases, for ever."""
+        while True:
+            await asyncio.sleep(self._seconds_to_wait())
+            if self._state.runs:
+                await self._renew()
+                self._fence()
+
+    def _seconds_to_wait(self) -> float:
+        """Until the next renewal is due, or sooner: a failed one is repeated, and trust may end before."""
+        now = self._state.time.boot()
+        ends = min((run.trust_until for run in self._state.runs), default=now + self._every + self._trust)
+        wait = min(self._every, ends - now)
+        return max(min(wait, self._state.door.pause()) if self._failed else wait, _SHORTEST_WAIT)
+
+    async def _renew(self) -> None:
+        """Renew all at once. A lease that is lost belongs to somebody else by now, or its job is gone."""
+        state = self._state
+        sent, runs = state.time.boot(), {run.lease: run for run in state.runs}
+        try:
+            answer = await state.door.ask(
+                state.door.storage.renew(list(runs), state.settings.lock_ttl), limit=self._patience(runs, sent)
+            )
+        except StorageError:
+            self._failed = True
+            return
+        self._failed = False
+        state.time.observe(answer.now)
+        self._take_in(runs, set(answer.lost), sent + self._trust)
+
+    def _patience(self, runs: dict[Lease, Run], sent: float) -> float:
+        """Return how long to wait for the answer: until the first lease cannot be trusted, or half its margin after that."""
+        return max(min(run.trust_until for run in runs.values()) - sent, self._margin / 2)
+
+    def _take_in(self, runs: dict[Lease, Run], lost: set[Lease], trust_until: float) -> None:
+        for lease, run in runs.items():
+            if lease in lost:
+                self._lose(run)
+            else:
+                run.trust_until = max(run.trust_until, trust_until)
+
+    def _fence(self) -> None:
+        """End the runs whose lease may be somebody else's soon."""
+        now = self._state.time.boot()
+        for run in self._state.runs:
+            if now >= run.trust_until:
+                self._lose(run)
+
+    def _lose(self, run: Run) -> None:
+        state = self._state
+        if run.is_body_done or run.why_cancelled is not None:
+            return  # it is over: settling will show whose word counts
+        run.cancel(Why.LEASE_LOST)
+        state.bus.tell(LeaseLost(state.time.now(), run.job.id, run.fire_time, run.lease.token))

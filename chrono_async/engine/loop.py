@@ -1,0 +1,236 @@
+"""
+The run loop: it awaits the earlier of the next deadline or the wake event, decides purely, claims in one batch, and
+starts what was granted.
+"""
+
+import asyncio
+import inspect
+import itertools
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from ..errors import StorageError
+from ..events import FireTimesMissed
+from ..models import ClaimAnswer, ClaimVerdict, Due, Early, Granted, Held
+from ..policies import Overlap
+from .planner import Advance, Claim, plan
+from .registry import LocalJob
+from .run import Run, Why
+from .runner import Runner
+from .state import State
+
+logger = logging.getLogger("chrono_async")
+
+_BATCH = 500
+_LONGEST_SLEEP = 1.0  # so that a set clock or a suspended laptop is noticed
+_SHORTEST_SLEEP = 1e-5  # a timer may fire a little early; sleeping for nothing would spin
+_REARM = timedelta(milliseconds=1)  # a slewed clock says "early" by microseconds: ask again, but do not spin
+
+
+class _Candidate(NamedTuple):
+    due: Due
+    found: datetime
+
+
+class _Planned(NamedTuple):
+    job: LocalJob
+    due: Due
+    claim: Claim
+
+
+class RunLoop:
+    """One task; nothing else claims."""
+
+    def __init__(self, state: State, runner: Runner) -> None:
+        self._state, self._runner = state, runner
+        self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
+        self._claim_numbers = itertools.count(1)
+
+    async def run(self) -> None:
+        """Turn until the scheduler drains."""
+        while not self._state.draining.is_set():
+            await self._turn()
+
+    async def _turn(self) -> None:
+        await self._sleep_until_due_or_woken()
+        self._look()
+        if self._ready and await self._leads():
+            await self._act(self._take())
+
+    async def _sleep_until_due_or_woken(self) -> None:
+        state = self._state
+        seconds = self._seconds_to_sleep()
+        if seconds <= 0:
+            await asyncio.sleep(0)  # what is ready goes on, however much is due
+        elif not state.wake.is_set():
+            timer = asyncio.get_running_loop().call_later(seconds, state.wake.set)
+            try:
+                await state.wake.wait()
+            finally:
+                timer.cancel()
+        state.wake.clear()
+
+    def _seconds_to_sleep(self) -> float:
+        places = self._state.free_places
+        if self._ready and (places is None or places > 0):
+            return 0
+        deadline = self._state.timeline.next_deadline()
+        if deadline is None:
+            return _LONGEST_SLEEP
+        ahead = (deadline - self._state.time.now()) / timedelta(seconds=1)
+        return min(max(ahead, _SHORTEST_SLEEP), _LONGEST_SLEEP) if ahead > 0 else 0
+
+    def _look(self) -> None:
+        """Move what is due from the timeline to those that wait for a place, noting when it was first seen."""
+        state = self._state
+        if state.time.has_stepped():
+            state.hurry.set()  # the storage's clock may be this one
+        now = state.time.now()
+        for due in state.timeline.pop_due(now):
+            before = self._ready.get(due.job_id)
+            seen_before = before is not None and before.due.next_run == due.next_run
+            self._ready[due.job_id] = _Candidate(due, before.found if before and seen_before else now)
+
+    async def _leads(self) -> bool:
+        leader = self._state.settings.leader
+        if leader is None:
+            return True
+        try:
+            answer = leader.is_leader()
+            leads = bool(await answer) if inspect.isawaitable(answer) else bool(answer)
+        except Exception:
+            logger.exception("leader.is_leader() failed; nothing is claimed")
+            leads = False
+        if not leads:
+            self._put_back(self._ready.values(), timedelta(seconds=_LONGEST_SLEEP))
+            self._ready.clear()
+        return leads
+
+    def _take(self) -> list[_Candidate]:
+        """Take as many as may start now."""
+        places = self._state.free_places
+        most = _BATCH if places is None else min(places, _BATCH)
+        if len(self._ready) <= most:
+            taken, self._ready = list(self._ready.values()), {}
+            return taken
+        return [self._ready.pop(job_id) for job_id in list(itertools.islice(self._ready, max(most, 0)))]
+
+    async def _act(self, candidates: list[_Candidate]) -> None:
+        claims: list[_Planned] = []
+        for candidate in candidates:
+            job = self._state.registry.get(candidate.due.job_id)
+            if job is None or self._is_overlapping(job):
+                continue
+            step = self._decide(job, candidate)
+            if isinstance(step, Claim):
+                claims.append(_Planned(job, candidate.due, step))
+            elif step is not None:
+                await self._advance(candidate.due, step)
+        if claims:
+            await self._claim(claims)
+
+    def _is_overlapping(self, job: LocalJob) -> bool:
+        """Whether an own run is going: what comes next for the job is then settled with it."""
+        runs = self._state.runs.of(job.id)
+        if not runs or job.policies.is_parallel:
+            return False
+        if job.policies.overlap is Overlap.CANCEL_RUNNING:
+            for run in runs:
+                run.cancel(Why.OVERLAP)
+        return True
+
+    def _decide(self, job: LocalJob, candidate: _Candidate) -> Claim | Advance | None:
+        """Ask the rules. A schedule of a user's own may fail; that costs its job a turn, and nobody else anything."""
+        state = self._state
+        try:
+            return plan(job, candidate.due, state.time.now(), candidate.found, state.settings.instance_id)
+        except Exception:
+            logger.exception("the schedule of job %r failed; it is asked again at the next poll", job.id)
+            return None
+
+    async def _advance(self, due: Due, step: Advance) -> None:
+        state, row = self._state, step.row
+        call = state.door.storage.advance(due.job_id, row, revision=due.revision, next_run=step.next_run)
+        try:
+            after = await state.door.ask(call)
+        except StorageError:
+            self._put_back([_Candidate(due, row.fire_time)], timedelta(seconds=state.door.pause()))
+            return
+        state.arm(after)
+        if row.missed is not None:
+            state.bus.tell(FireTimesMissed(state.time.now(), due.job_id, row.missed))
+
+    async def _claim(self, claims: list[_Planned]) -> None:
+        """Claim all in one round trip. An unknown outcome is asked again under the same owner, which then finds its own."""
+        state = self._state
+        sent = state.time.boot()
+        owner = f"{state.settings.instance_id}/{next(self._claim_numbers)}"
+        answer = await self._ask_until_answered(claims, owner, sent)
+        if answer is None:
+            self._put_back([_Candidate(c.due, c.due.when) for c in claims], timedelta(seconds=state.door.pause()))
+            return
+        state.time.observe(answer.now)
+        trust_until = sent + state.settings.trust / timedelta(seconds=1)
+        for planned, verdict in zip(claims, answer.verdicts, strict=True):
+            self._take_in(planned, verdict, answer.now, trust_until)
+
+    async def _ask_until_answered(self, claims: list[_Planned], owner: str, sent: float) -> ClaimAnswer | None:
+        state, requests = self._state, [planned.claim.request for planned in claims]
+        patience = sent + state.settings.trust / timedelta(seconds=1)
+        while True:
+            try:
+                return await state.door.ask(state.door.storage.claim(requests, owner, state.settings.lock_ttl))
+            except StorageError:
+                pause = state.door.pause()
+                if state.draining.is_set() or state.time.boot() + pause >= patience:
+                    return None
+                await state.drains_within(timedelta(seconds=pause))
+
+    def _take_in(self, planned: _Planned, verdict: ClaimVerdict, now: datetime, trust_until: float) -> None:
+        state = self._state
+        match verdict:
+            case Granted():
+                state.arm(verdict.due)
+                self._runner.start(_make_run(planned, verdict, now, trust_until))
+                self._arm_cancellation(planned, now)
+            case Held(until):
+                state.arm(planned.due._replace(when=max(until, now + _REARM)))
+            case Early(by):
+                state.arm(planned.due._replace(when=now + max(by, _REARM)))
+            case _:  # gone, or moved by somebody else: the poll brings what is to be known of it
+                state.hurry.set()
+
+    def _arm_cancellation(self, planned: _Planned, now: datetime) -> None:
+        """With CANCEL_RUNNING the next fire time interrupts this run: the timeline must know of it."""
+        if planned.job.policies.overlap is not Overlap.CANCEL_RUNNING:
+            return
+        upcoming = planned.job.schedule.next(max(now, planned.claim.request.fire_time))
+        if upcoming is not None:
+            self._state.arm(planned.due._replace(when=upcoming, next_run=upcoming, bound=None, trigger=None))
+
+    def _put_back(self, candidates: Iterable[_Candidate], pause: timedelta) -> None:
+        for candidate in candidates:
+            self._state.arm_later(candidate.due, pause)
+
+
+def _make_run(planned: _Planned, granted: Granted, now: datetime, trust_until: float) -> Run:
+    request, missed = planned.claim
+    return Run(
+        job=planned.job,
+        lease=granted.lease,
+        fire_time=request.fire_time,
+        attempt=granted.attempt,
+        manual=request.manual,
+        missed=missed,
+        expected=granted.next_run,
+        revision=request.revision,
+        moves_pointer=not (request.manual or request.moves),
+        claimed_at=now,
+        trust_until=trust_until,
+        at_most_once=request.moves or request.frees,
+        tries=granted.tries,
+        previous_success=granted.last_success,
+        arguments=granted.arguments,
+    )

@@ -1,0 +1,113 @@
+"""
+The poller: it goes to the storage every poll interval, or at once when there is a hint, and loads what comes due.
+
+So an instance holds only its horizon, whatever the storage's size, and finds other instances' jobs, changes and deaths.
+"""
+
+import asyncio
+import logging
+import random
+from datetime import timedelta
+
+from ..errors import JobNotFoundError, StorageError
+from ..events import JobUnknown
+from ..models import Due, InstanceInfo
+from .planner import horizon_end
+from .state import State
+
+logger = logging.getLogger("chrono_async")
+
+_PAGE = 1000
+_SHORTEST_PAUSE = 0.01
+_MOST_UNKNOWN = 10_000
+
+
+class Poller:
+    """One task; nothing else loads."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._started = state.time.now()
+
+    async def run(self) -> None:
+        """Poll, for ever."""
+        while True:
+            self._state.hurry.clear()
+            try:
+                await self._beat()
+                await self._load()
+                pause = self._state.settings.poll_interval / timedelta(seconds=1) * random.uniform(0.9, 1)  # noqa: S311 - spreads load
+            except StorageError:
+                pause = self._state.door.pause()
+            await self._wait(pause)
+
+    async def listen(self) -> None:
+        """Hurry whenever the storage hints that another instance has changed something, for ever."""
+        while True:
+            try:
+                async for _ in self._state.door.storage.changes():
+                    self._state.hurry.set()
+                return  # this storage has no hints to give
+            except Exception as error:  # noqa: BLE001 - a hint is a luxury; the poll is the net under it
+                logger.debug("no hints from the storage: %r", error)
+                await asyncio.sleep(self._state.settings.poll_interval / timedelta(seconds=1))
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, or until there is reason to hurry; but never hammer the storage."""
+        polled = self._state.time.boot()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._state.hurry.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(max(0, polled + _SHORTEST_PAUSE - self._state.time.boot()))
+
+    async def _beat(self) -> None:
+        state = self._state
+        info = InstanceInfo(state.settings.instance_id, self._started, state.time.now(), state.registry.ids)
+        await state.door.ask(state.door.storage.heartbeat(info))
+
+    async def _load(self) -> None:
+        """Load all that comes due within the horizon, page by page."""
+        state, last, more = self._state, None, True
+        while more:
+            now = state.time.now()
+            until = horizon_end(now, state.settings.horizon)
+            page = await state.door.ask(
+                state.door.storage.due(now, until, exclude=state.unknown, limit=_PAGE, after=last)
+            )
+            state.time.observe(page.now)
+            for due in page.due:
+                await self._take_in(due)
+            more, last = page.more, page.due[-1] if page.due else last
+            await asyncio.sleep(0)  # a long list must not hold up the loop
+
+    async def _take_in(self, due: Due) -> None:
+        state = self._state
+        job = state.registry.get(due.job_id)
+        if job is None:
+            self._note_unknown(due.job_id)
+            return
+        if due.revision != job.revision:
+            await self._refresh(due.job_id)
+        if job.revision == due.revision:
+            state.arm(due)
+
+    async def _refresh(self, job_id: str) -> None:
+        """Somebody has rescheduled the job: go by what they said."""
+        state = self._state
+        try:
+            record = await state.door.ask(state.door.storage.get_job(job_id))
+        except JobNotFoundError:
+            return
+        job = state.registry.get(job_id)
+        if job is not None:
+            job.adopt(record)
+
+    def _note_unknown(self, job_id: str) -> None:
+        unknown = self._state.unknown
+        if job_id in unknown or len(unknown) >= _MOST_UNKNOWN:
+            return
+        unknown.add(job_id)
+        logger.warning("the storage has a due job %r, and nobody here has a function for it; it is left alone", job_id)
+        self._state.bus.tell(JobUnknown(self._state.time.now(), job_id))

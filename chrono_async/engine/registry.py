@@ -1,0 +1,111 @@
+"""
+The jobs that this instance has functions for.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..errors import ScheduleError
+from ..models import JobRecord
+from ..options import JobFunc, LocalOptions, is_coroutine_function
+from ..policies import Policies
+from ..schedules import CronSchedule, IntervalSchedule, OneShotSchedule, Schedule, WindowedSchedule, load
+
+_OURS = CronSchedule | IntervalSchedule | OneShotSchedule
+
+
+@dataclass(slots=True)
+class LocalJob:
+    """A job's function, and what running it needs to know."""
+
+    id: str
+    func: JobFunc
+    is_async: bool
+    schedule: Schedule
+    options: LocalOptions
+    policies: Policies
+    grace: timedelta
+    revision: int = 0
+
+    def adopt(self, record: JobRecord) -> None:
+        """Go by the schedule in the record: somebody has rescheduled the job, or had bound it before."""
+        self.revision = record.revision
+        stored = load(record.schedule.bound) if record.schedule is not None else None
+        if stored is not None:
+            self.schedule = stored
+
+
+def held_to_its_word(schedule: Schedule) -> Schedule:
+    """Return `schedule`, with its answers checked if it is not one of ours."""
+    inner = schedule.schedule if isinstance(schedule, WindowedSchedule) else schedule
+    return schedule if isinstance(inner, _OURS) else CheckedSchedule(schedule)
+
+
+class CheckedSchedule:
+    """A user's own schedule, held to its word: aware answers, strictly later than what was asked."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: Schedule) -> None:
+        self.inner = inner
+
+    def next(self, after: datetime) -> datetime | None:
+        """Ask the user's schedule; `ScheduleError` for an answer that no schedule may give."""
+        moment = self.inner.next(after)
+        if moment is None:
+            return None
+        if not isinstance(moment, datetime) or moment.utcoffset() is None:
+            raise ScheduleError(f"{self.inner!r}.next({after}) answered {moment!r}, which is no aware datetime")
+        if moment.astimezone(UTC) <= after:
+            raise ScheduleError(f"{self.inner!r}.next({after}) answered {moment}, which is not later")
+        return moment
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)  # previous, count: what it has besides
+
+
+class Registry:
+    """Jobs by id."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, LocalJob] = {}
+        self._ids: frozenset[str] | None = None
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._jobs
+
+    def __iter__(self) -> Iterator[LocalJob]:
+        return iter(self._jobs.values())
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def get(self, job_id: str) -> LocalJob | None:
+        """Return the job, if its function lives here."""
+        return self._jobs.get(job_id)
+
+    def add(self, job: LocalJob) -> None:
+        """Add the job, or replace the one of the same id."""
+        self._jobs[job.id] = job
+        self._ids = None
+
+    def remove(self, job_id: str) -> LocalJob | None:
+        """Forget the job."""
+        self._ids = None
+        return self._jobs.pop(job_id, None)
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of all jobs here."""
+        if self._ids is None:
+            self._ids = frozenset(self._jobs)
+        return self._ids
+
+
+def make_local(
+    job_id: str, func: JobFunc, schedule: Schedule, options: LocalOptions, policies: Policies, grace: timedelta
+) -> LocalJob:
+    """Make a job of a function and a bound schedule."""
+    return LocalJob(job_id, func, is_coroutine_function(func), schedule, options, policies, grace)

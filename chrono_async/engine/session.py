@@ -1,0 +1,154 @@
+"""
+From start to stop: the tasks of the engine, in a task of their own.
+
+The task group is entered and left inside that task, so that start and stop may come from different ones: a fixture's two
+halves, two notebook cells.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from ..events import LoopBlocked, SchedulerStarted, SchedulerStopped
+from .context import running_here
+from .leases import LeaseKeeper
+from .loop import RunLoop
+from .poller import Poller
+from .run import Run, Why
+from .runner import Runner
+from .settler import Settler
+from .state import State
+from .watchdog import Watchdog
+
+logger = logging.getLogger("chrono_async")
+
+_LAST_WORDS = 5.0
+"""Seconds that cancelled bodies get to end; what still goes on then is left behind, and said."""
+
+
+class Session:
+    """One life of the scheduler."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.settler = Settler(state)
+        self._poller = Poller(state)
+        self._keeper = LeaseKeeper(state)
+        self._run_loop = RunLoop(state, Runner(state, self.settler))
+        self._cut = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+        self._task = self.loop.create_task(self._main())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all has ended."""
+        return self._task.done()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether somebody has asked for the end."""
+        return self._stopping.is_set()
+
+    def request_stop(self, timeout: float | None) -> None:
+        """Begin to drain; after `timeout` seconds, what still runs is cancelled. Asked again, the sooner end counts."""
+        self._stopping.set()
+        self.state.draining.set()
+        self.state.wake.set()
+        if timeout is not None:
+            asyncio.get_running_loop().call_later(timeout, self._cut.set)
+
+    async def ended(self) -> None:
+        """Wait for the end; cancelling this waits no longer, and ends nothing."""
+        await asyncio.wait([self._task])
+
+    def is_called_from_inside(self) -> bool:
+        """Whether the caller is one of the runs that the end would wait for."""
+        run = running_here()
+        return run is not None and any(run is mine for mine in self.state.runs)
+
+    async def _main(self) -> None:
+        state = self.state
+        watchdog = self._watch()
+        state.bus.tell(SchedulerStarted(state.time.now(), state.settings.instance_id))
+        leaked: list[Run] = []
+        try:
+            async with asyncio.TaskGroup() as services:
+                loop = services.create_task(_guard(self._run_loop.run))
+                others = [
+                    services.create_task(_guard(service))
+                    for service in (self._poller.run, self._poller.listen, self._keeper.run, self.settler.run)
+                ]
+                await self._stopping.wait()
+                leaked = await self._drain(loop)
+                for task in others:
+                    task.cancel()
+        finally:
+            if watchdog is not None:
+                watchdog.stop()
+            state.timeline.clear()
+        state.bus.tell(SchedulerStopped(state.time.now(), state.settings.instance_id, tuple(r.job.id for r in leaked)))
+
+    async def _drain(self, loop: asyncio.Task[None]) -> list[Run]:
+        """Let what runs finish, or cancel it when time is up; then write it all down. Returns the runs that would not end."""
+        await asyncio.wait([loop])
+        bodies = [run.task for run in self.state.runs if run.task is not None and not run.task.done()]
+        await self._until_done_or_cut(bodies)
+        for run in self.state.runs:
+            if not run.is_body_done:
+                run.cancel(Why.STOPPING)
+        if bodies:
+            await asyncio.wait(bodies, timeout=_LAST_WORDS)
+        await self._write_down()
+        leaked = [run for run in self.state.runs if not run.is_body_done]
+        if leaked:
+            logger.warning("these jobs would not end when they were cancelled: %s", [run.job.id for run in leaked])
+        return leaked
+
+    async def _until_done_or_cut(self, bodies: list[asyncio.Task[None]]) -> None:
+        if not bodies:
+            return
+        done = asyncio.ensure_future(asyncio.wait(bodies))
+        cut = asyncio.ensure_future(self._cut.wait())
+        try:
+            await asyncio.wait({done, cut}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            done.cancel()
+            cut.cancel()
+
+    async def _write_down(self) -> None:
+        """Settle what is over and let the callbacks return; bounded, also while the storage is down."""
+        limit = self.state.settings.storage_timeout / timedelta(seconds=1)
+        flush = asyncio.ensure_future(self.settler.flush())
+        await asyncio.wait([flush], timeout=limit)
+        if not flush.done():
+            logger.warning(
+                "%d results could not be written before the end; their runs will be repeated", len(self.settler)
+            )
+            flush.cancel()
+            self.settler.abandon_callbacks()
+
+    def _watch(self) -> Watchdog | None:
+        threshold = self.state.settings.blocked_loop_threshold
+        if threshold is None or hasattr(asyncio.get_running_loop(), "outside_work"):
+            return None  # simulated time cannot be blocked
+        return Watchdog(threshold / timedelta(seconds=1), self._job_of, self._tell_blocked)
+
+    def _job_of(self, task: object) -> str | None:
+        return next((run.job.id for run in self.state.runs if run.task is task), None) if task is not None else None
+
+    def _tell_blocked(self, job_id: str | None, where: str, seconds: float) -> None:
+        self.state.bus.tell(LoopBlocked(self.state.time.now(), job_id, where, seconds))
+
+
+async def _guard(service: Callable[[], Awaitable[None]]) -> None:
+    """Run a service; a defect in it is logged and costs a second, not the scheduler."""
+    while True:
+        try:
+            await service()
+        except Exception:
+            logger.exception("%s failed; it goes on in a second", service)
+            await asyncio.sleep(1)
+        else:
+            return

@@ -1,0 +1,77 @@
+"""
+What the user said of the scheduler as a whole, checked.
+"""
+
+import os
+import socket
+import uuid
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from ..errors import InvalidOptionError
+
+_MIN_TTL = timedelta(milliseconds=50)
+
+
+class LeaderElection(Protocol):
+    """Anything that knows whether this instance leads. An instance that does not lead claims nothing."""
+
+    def is_leader(self) -> bool | Awaitable[bool]:
+        """Whether this instance leads now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of a scheduler."""
+
+    instance_id: str
+    lock_ttl: timedelta
+    poll_interval: timedelta
+    timezone: str
+    storage_timeout: timedelta
+    max_concurrent_runs: int | None = None
+    max_threads: int = 40
+    leader: LeaderElection | None = None
+    blocked_loop_threshold: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        if self.lock_ttl < _MIN_TTL:
+            raise InvalidOptionError("lock_ttl", self.lock_ttl, f"must be at least {_MIN_TTL}")
+        for name in ("max_concurrent_runs", "max_threads"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise InvalidOptionError(name, value, "must be a whole number, one or more")
+        if self.leader is not None and not callable(getattr(self.leader, "is_leader", None)):
+            raise InvalidOptionError("leader", self.leader, "must have an is_leader() method")
+        _check_zone(self.timezone)
+
+    @property
+    def horizon(self) -> timedelta:
+        """How far ahead the poller loads: beyond its next visit, and a margin."""
+        return self.poll_interval * 1.5 + timedelta(seconds=1)
+
+    @property
+    def renew_every(self) -> timedelta:
+        """How often leases are renewed."""
+        return self.lock_ttl / 3
+
+    @property
+    def trust(self) -> timedelta:
+        """How long a lease is trusted, from when it was asked for: its end less a margin in which to stop the body."""
+        return self.lock_ttl * 5 / 6
+
+
+def make_instance_id() -> str:
+    """Make an id that no other instance has: a host name alone is shared by all processes of a host, and by clones."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def _check_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError, TypeError):
+        raise InvalidOptionError("timezone", name, "is not a known IANA time zone") from None

@@ -1,0 +1,178 @@
+"""
+Writes outcomes in batches: whatever gathered while the last write was under way.
+
+A result is kept until the storage has answered for it; its lease is renewed all the while. Events and callbacks come only
+after the answer, and only for a result that counts.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..errors import StorageError
+from ..events import FireTimesMissed, FireTimesSkipped, LeaseLost, RunFinished, RunReleased
+from ..models import JobStatus, Outcome, PointerMove, Release, RunRecord, RunStatus, SettleVerdict
+from ..policies import Missed
+from .run import Run
+from .state import State
+
+logger = logging.getLogger("chrono_async")
+
+_BATCH = 1000
+
+
+class _Ended(NamedTuple):
+    run: Run
+    outcome: Outcome | Release
+
+
+class Settler:
+    """One task; nothing else settles or releases."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._waiting: deque[_Ended] = deque()
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._batch = _BATCH
+        self._callbacks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def settle(self, run: Run, row: RunRecord, move: PointerMove | None, skipped: Missed | None) -> None:
+        """Take in how a run ended."""
+        skipped_row = None
+        if skipped is not None:
+            skipped_row = RunRecord(run.job.id, skipped.first, RunStatus.SKIPPED, row.instance_id, missed=skipped)
+        self._put(_Ended(run, Outcome(run.lease, row, move, skipped_row)))
+
+    def release(self, run: Run, row: RunRecord | None = None) -> None:
+        """Take in a run that is to be given back: for a later try, or because this instance stops."""
+        self._put(_Ended(run, Release(run.lease, run.not_before, run.tries if run.not_before else 0, row)))
+
+    def drop(self, run: Run) -> None:
+        """Forget a run whose lease is not ours any more."""
+        self._forget(run)
+
+    async def run(self) -> None:
+        """Write what arrives, for ever."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                await self._write_batch()
+            self._idle.set()
+
+    async def flush(self) -> None:
+        """Wait until all is written and all callbacks have returned."""
+        await self._idle.wait()
+        while self._callbacks:
+            await asyncio.wait(tuple(self._callbacks))
+
+    def abandon_callbacks(self) -> None:
+        """Cancel the callbacks that are still going."""
+        for task in tuple(self._callbacks):
+            task.cancel()
+
+    def _put(self, ended: _Ended) -> None:
+        self._waiting.append(ended)
+        self._idle.clear()
+        self._arrived.set()
+
+    async def _write_batch(self) -> None:
+        """Write the oldest. After a failure one at a time, so that none that cannot be written holds up the others."""
+        batch = self._take_batch()
+        try:
+            await self._write(batch)
+        except StorageError:
+            self._batch = 1
+            self._waiting.extend(batch)
+            await asyncio.sleep(self._state.door.pause())
+        except BaseException:
+            self._waiting.extendleft(reversed(batch))
+            raise
+        else:
+            self._batch = min(self._batch * 2, _BATCH)
+
+    def _take_batch(self) -> list[_Ended]:
+        """Take off the oldest, as many as are of one kind."""
+        kind, batch = type(self._waiting[0].outcome), list[_Ended]()
+        while self._waiting and len(batch) < self._batch and type(self._waiting[0].outcome) is kind:
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _write(self, batch: list[_Ended]) -> None:
+        outcomes = [outcome for _, outcome in batch if isinstance(outcome, Outcome)]
+        if outcomes:
+            await self._settle(batch, outcomes)
+        else:
+            await self._release(batch, [release for _, release in batch if isinstance(release, Release)])
+
+    async def _settle(self, batch: list[_Ended], outcomes: list[Outcome]) -> None:
+        state = self._state
+        answer = await state.door.ask(state.door.storage.settle(outcomes))
+        state.time.observe(answer.now)
+        for (run, _), outcome, settled in zip(batch, outcomes, answer.settled, strict=True):
+            self._forget(run)
+            state.arm(settled.due)
+            if settled.verdict is SettleVerdict.STALE:
+                self._tell_lost(run)
+            else:
+                self._tell_finished(run, outcome)
+
+    async def _release(self, batch: list[_Ended], releases: list[Release]) -> None:
+        state = self._state
+        dues = await state.door.ask(state.door.storage.release(releases))
+        for (run, _), due in zip(batch, dues, strict=True):
+            self._forget(run)
+            state.arm(due)
+            state.bus.tell(RunReleased(state.time.now(), run.job.id, run.fire_time, run.not_before))
+
+    def _forget(self, run: Run) -> None:
+        self._state.runs.remove(run)
+        if self._state.settings.max_concurrent_runs is not None:
+            self._state.wake.set()  # a place is free
+
+    def _tell_lost(self, run: Run) -> None:
+        state = self._state
+        state.hurry.set()
+        state.bus.tell(LeaseLost(state.time.now(), run.job.id, run.fire_time, run.lease.token))
+
+    def _tell_finished(self, run: Run, outcome: Outcome) -> None:
+        bus, now, job = self._state.bus, self._state.time.now(), run.job
+        self._state.results.note(run)
+        if run.missed is not None:
+            bus.tell(FireTimesMissed(now, job.id, run.missed))
+        if outcome.skipped is not None and outcome.skipped.missed is not None:
+            bus.tell(FireTimesSkipped(now, job.id, outcome.skipped.missed))
+        if bus.wants(RunFinished):
+            bus.tell(RunFinished(now, job.id, run.result()))
+        if job.options.has_callbacks:
+            task = asyncio.get_running_loop().create_task(_call_back(run))
+            self._callbacks.add(task)
+            task.add_done_callback(self._callbacks.discard)
+
+
+async def _call_back(run: Run) -> None:
+    """Call what the job's options name. One that raises is logged, and harms nothing."""
+    options = run.job.options
+    if run.status is JobStatus.COMPLETED and options.on_success is not None:
+        await _call_safely(options.on_success, run.job.id)
+    if run.status is JobStatus.FAILED and options.on_error is not None:
+        await _call_safely(options.on_error, run.job.id, run.error)
+    if options.on_result is not None:
+        await _call_safely(options.on_result, run.result())
+
+
+async def _call_safely(callback: Callable[..., Any], *args: Any) -> None:
+    try:
+        answer = callback(*args)
+        if inspect.isawaitable(answer):
+            await answer
+    except Exception:
+        logger.exception("the callback %r failed", callback)

@@ -1,0 +1,92 @@
+"""
+What the engine's tasks share: who is where, and the few signals between them.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from ..clock import Clock
+from ..events import EventBus
+from ..models import Due
+from ..storage.base import LeasingStorage
+from .planner import deadline, horizon_end
+from .registry import Registry
+from .results import Results
+from .run import RunTable
+from .settings import Settings
+from .storage_door import StorageDoor
+from .storage_time import StorageTime
+from .timeline import Timeline
+
+logger = logging.getLogger("chrono_async")
+
+
+@dataclass(slots=True)
+class State:
+    """Shared by loop, poller, keeper, runner and settler; each of them changes it only between two awaits."""
+
+    settings: Settings
+    time: StorageTime
+    door: StorageDoor
+    bus: EventBus
+    registry: Registry = field(default_factory=Registry)
+    results: Results = field(default_factory=Results)
+    runs: RunTable = field(default_factory=RunTable)
+    unknown: set[str] = field(default_factory=set)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """The run loop looks again."""
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    """The poller goes to the storage now."""
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """No new claims; pauses between tries end."""
+    timeline: Timeline = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.timeline = Timeline(on_earlier=self._wake)
+
+    @classmethod
+    def make(cls, settings: Settings, storage: LeasingStorage, clock: Clock, bus: EventBus) -> "State":
+        """Put a new state together."""
+        time = StorageTime(clock)
+        return cls(settings, time, StorageDoor(storage, time, bus, settings.storage_timeout), bus)
+
+    def begin(self) -> None:
+        """Begin a new life: what belonged to the last one, perhaps on another event loop, is forgotten."""
+        self.runs, self.unknown = RunTable(), set()
+        self.wake, self.hurry, self.draining = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def _wake(self) -> None:
+        self.wake.set()
+
+    def arm(self, due: Due | None) -> None:
+        """Put what comes next for a job on the timeline, if it lies within the horizon; the poller brings the rest."""
+        if due is None:
+            return
+        job = self.registry.get(due.job_id)
+        if job is None or due.revision != job.revision:
+            self.hurry.set()
+            return
+        at = deadline(job, due)
+        if at <= horizon_end(self.time.now(), self.settings.horizon):
+            self.timeline.arm(due, at)
+
+    def arm_later(self, due: Due, pause: timedelta) -> None:
+        """Put a job back, to be looked at after a pause."""
+        self.timeline.arm(due, self.time.now() + pause)
+
+    async def drains_within(self, pause: timedelta) -> bool:
+        """Wait so long, but not into the drain; whether it has come."""
+        try:
+            async with asyncio.timeout(pause / timedelta(seconds=1)):
+                await self.draining.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def free_places(self) -> int | None:
+        """How many more runs may start; None for any number."""
+        most = self.settings.max_concurrent_runs
+        return None if most is None else most - len(self.runs)

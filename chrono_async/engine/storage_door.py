@@ -1,0 +1,74 @@
+"""
+The engine's way to the storage: every call is bounded, its clock is noted, its failures are counted.
+
+A call that ran out of time has an unknown outcome; the caller asks again or lets be, as the verb allows.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from ..errors import ChronoError, StorageError
+from ..events import EventBus, StorageFailing, StorageRecovered
+from ..storage.base import LeasingStorage
+from .storage_time import StorageTime
+
+logger = logging.getLogger("chrono_async")
+
+T = TypeVar("T")
+
+_LONGEST_PAUSE = 30.0
+
+
+class StorageDoor:
+    """Calls the storage, and knows how well it does."""
+
+    def __init__(self, storage: LeasingStorage, time: StorageTime, bus: EventBus, limit: timedelta) -> None:
+        self.storage = storage
+        self.failures = 0
+        self.error = ""
+        self.last_answer: datetime | None = None
+        self._time, self._bus = time, bus
+        self._limit = limit / timedelta(seconds=1)
+
+    async def ask(self, call: Coroutine[Any, Any, T], *, limit: float | None = None) -> T:
+        """Await a call for so many seconds at most; whatever goes wrong becomes a `StorageError` or stays a `ChronoError`."""
+        seconds = self._limit if limit is None else min(limit, self._limit)
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await call
+        except StorageError as error:
+            self._failed(error)
+            raise
+        except ChronoError:  # an answer too: the job is not there, say
+            self._answered()
+            raise
+        except TimeoutError as error:
+            raise self._failed(StorageError(f"the storage did not answer within {seconds:g} s")) from error
+        except Exception as error:
+            raise self._failed(StorageError(f"the storage failed: {error!r}")) from error
+        self._answered()
+        return answer
+
+    def pause(self) -> float:
+        """Return the seconds to wait before asking again: longer with each failure, and never together with others."""
+        longest = min(0.1 * 2 ** min(self.failures, 16), _LONGEST_PAUSE)
+        return longest * random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards no secret
+
+    def _answered(self) -> None:
+        self.last_answer = self._time.now()
+        if self.failures:
+            logger.info("the storage answers again after %d failures", self.failures)
+            self.failures, self.error = 0, ""
+            self._bus.tell(StorageRecovered(self._time.now()))
+
+    def _failed(self, error: StorageError) -> StorageError:
+        self.failures += 1
+        self.error = str(error)
+        if self.failures == 1:
+            logger.warning("%s; trying again until it answers", error)
+            self._bus.tell(StorageFailing(self._time.now(), error))
+        return error

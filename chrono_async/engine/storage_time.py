@@ -1,0 +1,48 @@
+"""
+The storage's clock, as far as this instance knows it: it is the clock that plans.
+
+Between two answers it is carried on by the boot clock, which neither steps nor stops, from the moment at which the answer
+arrived: so the estimate is never ahead of the truth, and a step of this machine's wall clock cannot move it. Where the
+storage's clock *is* this machine's, a step is noticed and the storage is asked again.
+"""
+
+from datetime import datetime, timedelta
+
+from ..clock import Clock
+
+_STEP = timedelta(milliseconds=500)
+
+
+class StorageTime:
+    """What time it is in the storage."""
+
+    __slots__ = ("_base", "_base_boot", "_clock", "_wall_lead")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wall_lead = self._lead()
+        self.observe(clock.now())
+
+    def observe(self, now: datetime) -> None:
+        """Take in the time that came with an answer."""
+        self._base, self._base_boot = now, self._clock.boot()
+
+    def now(self) -> datetime:
+        """Return the storage's time, or a little less."""
+        return self._base + timedelta(seconds=self._clock.boot() - self._base_boot)
+
+    def boot(self) -> float:
+        """Return the boot clock's seconds, by which trust in leases is counted."""
+        return self._clock.boot()
+
+    def has_stepped(self) -> bool:
+        """Whether this machine's wall clock was set since the last time of asking."""
+        before, self._wall_lead = self._wall_lead, self._lead()
+        return abs(self._wall_lead - before) > _STEP
+
+    def _lead(self) -> timedelta:
+        """Return how far wall time is ahead of boot time: it changes only when the wall clock is set."""
+        return (self._clock.now() - _EPOCH) - timedelta(seconds=self._clock.boot())
+
+
+_EPOCH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")

@@ -1,0 +1,282 @@
+"""
+What the engine tells: event types and the bus that carries them.
+
+Events are told after the storage has answered, and decide nothing. Each subscriber has a bounded buffer and, if it is a
+callback, a task of its own: a slow or raising listener delays and harms only itself, and hears how much it has missed.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from .models import JobResult
+from .policies import Missed
+
+logger = logging.getLogger("chrono_async")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. `at` is the storage's time, in UTC."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerStarted(Event):
+    """This instance has begun to look for due jobs."""
+
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerStopped(Event):
+    """This instance has ended; `leaked` names jobs whose bodies would not end."""
+
+    instance_id: str
+    leaked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent(Event):
+    """Something happened to a job."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobAdded(JobEvent):
+    """A job was added here: created in the storage or joined there."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRemoved(JobEvent):
+    """A job was removed here."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobPaused(JobEvent):
+    """A job was paused here."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResumed(JobEvent):
+    """A job was resumed here."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRescheduled(JobEvent):
+    """A job was given another schedule here."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobUnknown(JobEvent):
+    """The storage has a due job that this instance has no function for; it is left alone, and told once."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(JobEvent):
+    """A run's body is about to begin."""
+
+    fire_time: datetime
+    attempt: int
+    manual: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(JobEvent):
+    """A run ended, and its outcome is settled."""
+
+    result: JobResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunReleased(JobEvent):
+    """A run was given back unsettled: for a later retry, or because this instance stops."""
+
+    fire_time: datetime
+    not_before: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost(JobEvent):
+    """The right to a run ended before the run did; its result does not count."""
+
+    fire_time: datetime
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class FireTimesMissed(JobEvent):
+    """Fire times passed while nobody looked; they have no run of their own."""
+
+    missed: Missed
+
+
+@dataclass(frozen=True, slots=True)
+class FireTimesSkipped(JobEvent):
+    """Fire times came while an earlier run was going, and were passed over."""
+
+    skipped: Missed
+
+
+@dataclass(frozen=True, slots=True)
+class StorageFailing(Event):
+    """The storage did not do what it was asked; told once until it answers again."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRecovered(Event):
+    """The storage answers again."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopBlocked(Event):
+    """Something held up the event loop for longer than the threshold."""
+
+    job_id: str | None
+    where: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EventsDropped(Event):
+    """A subscriber's buffer was full: this many events, the oldest, were dropped."""
+
+    count: int
+
+
+Listener = Callable[[Any], Awaitable[None] | None]
+
+
+class Subscription:
+    """
+    A bounded buffer of events: iterate over it, `async for event in subscription`, and close it or leave its block.
+
+    When it is full the oldest events make room, and an `EventsDropped` says how many were lost.
+    """
+
+    def __init__(self, bus: "EventBus", types: tuple[type[Event], ...], buffer: int) -> None:
+        self._bus = bus
+        self._types = types or (Event,)
+        self._buffer: deque[Event] = deque(maxlen=buffer)
+        self._dropped = 0
+        self._arrived = asyncio.Event()
+        self._closed = False
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether events of this type, or of one below it, are asked for."""
+        return issubclass(kind, self._types)
+
+    def put(self, event: Event) -> None:
+        """Take in an event that is wanted; the engine's side."""
+        if len(self._buffer) == self._buffer.maxlen:
+            self._dropped += 1
+        self._buffer.append(event)
+        self._arrived.set()
+
+    def close(self) -> None:
+        """End the subscription: what is in the buffer is still handed out, then the iteration ends."""
+        self._closed = True
+        self._bus.leave(self)
+        self._arrived.set()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._buffer:
+            if self._closed:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+        if self._dropped:
+            count, self._dropped = self._dropped, 0
+            return EventsDropped(self._buffer[0].at, count)
+        return self._buffer.popleft()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Calling(Subscription):
+    """A subscription that calls a function. Its task lives only while there is something to deliver."""
+
+    def __init__(self, bus: "EventBus", types: tuple[type[Event], ...], buffer: int, listener: Listener) -> None:
+        super().__init__(bus, types, buffer)
+        self._listener = listener
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, event: Event) -> None:
+        super().put(event)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        while self._buffer:
+            await self._call(await anext(self))
+
+    async def _call(self, event: Event) -> None:
+        try:
+            answer = self._listener(event)
+            if inspect.isawaitable(answer):
+                await answer
+        except Exception:
+            logger.exception("a listener failed on %s", type(event).__name__)
+
+
+class EventBus:
+    """Who wants to hear what."""
+
+    def __init__(self) -> None:
+        self._subscriptions: list[Subscription] = []
+        self._wanted: dict[type[Event], tuple[Subscription, ...]] = {}
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether anybody listens to this type; so that nothing is built that nobody hears."""
+        return bool(self._listeners(kind))
+
+    def tell(self, event: Event) -> None:
+        """Hand the event to all who want it."""
+        for subscription in self._listeners(type(event)):
+            subscription.put(event)
+
+    def listen(self, *types: type[Event], buffer: int = 1000) -> Subscription:
+        """Open a buffer for events of these types; none means all."""
+        subscription = Subscription(self, types, buffer)
+        self._subscriptions.append(subscription)
+        self._wanted.clear()
+        return subscription
+
+    def call(self, listener: Listener, *types: type[Event], buffer: int = 1000) -> Subscription:
+        """Call `listener`, a function or a coroutine function, with each event of these types, one after the other."""
+        subscription = _Calling(self, types, buffer, listener)
+        self._subscriptions.append(subscription)
+        self._wanted.clear()
+        return subscription
+
+    def leave(self, subscription: Subscription) -> None:
+        """Forget a subscription."""
+        with suppress(ValueError):
+            self._subscriptions.remove(subscription)
+        self._wanted.clear()
+
+    def _listeners(self, kind: type[Event]) -> tuple[Subscription, ...]:
+        found = self._wanted.get(kind)
+        if found is None:
+            found = self._wanted[kind] = tuple(s for s in self._subscriptions if s.wants(kind))
+        return found

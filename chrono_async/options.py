@@ -1,0 +1,195 @@
+"""
+The options of a job: what users may say about it, read and checked in one place.
+
+What other processes need to know of them goes into the record (`Policies`); the rest stays beside the function.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, TypedDict
+
+from pydantic import ValidationError
+
+from .durations import Duration, to_positive
+from .errors import InvalidJobFuncError, InvalidOptionError
+from .models import JobResult
+from .policies import DEFAULT_POLICIES, Misfire, Overlap, Policies, Recovery, Retry
+
+JobFunc = Callable[..., Any]
+"""A job's function: a coroutine function, which runs on the loop, or a plain one, which runs in a worker thread."""
+
+OnSuccess = Callable[[str], Awaitable[None] | None]
+OnError = Callable[[str, BaseException], Awaitable[None] | None]
+OnResult = Callable[[JobResult], Awaitable[None] | None]
+
+
+class JobOptions(TypedDict, total=False):
+    """The keyword options of every verb that adds a job."""
+
+    timeout: Duration | None
+    """The longest that one try may take."""
+    max_retries: int | Retry
+    """How many more tries follow a failed one, at once; or a `Retry` with pauses and conditions."""
+    on_success: OnSuccess | None
+    on_error: OnError | None
+    on_result: OnResult | None
+    misfire: Misfire | str
+    misfire_grace: Duration | None
+    """How late is not yet missed."""
+    max_catchup: int
+    """With `Misfire.FIRE_ALL`, the most fire times of a backlog that run."""
+    overlap: Overlap | str
+    recovery: Recovery | str
+    jitter: Duration
+    """Start up to this much later: hashed from job and fire time, the same on every instance."""
+    start_at: datetime | None
+    """No fire time before this moment; an interval's grid starts here."""
+    end_at: datetime | None
+    """No fire time after this moment."""
+    max_runs: int | None
+    """The job is finished after this many runs; manual ones do not count."""
+    args: Iterable[Any]
+    kwargs: Mapping[str, Any]
+    tags: Iterable[str]
+    run_immediately: bool
+    """At creation, the first run is due at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """The options that stay in this process."""
+
+    timeout: float | None = None
+    """Seconds."""
+    retry: Retry | None = None
+    on_success: OnSuccess | None = None
+    on_error: OnError | None = None
+    on_result: OnResult | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether anybody is to be called when a run has ended."""
+        return any(callback is not None for callback in (self.on_success, self.on_error, self.on_result))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """A job's options, checked."""
+
+    local: LocalOptions
+    policies: Policies
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    run_immediately: bool = False
+
+
+_DEFAULTS = ReadOptions(LocalOptions(), DEFAULT_POLICIES)
+_CALLBACKS = ("on_success", "on_error", "on_result")
+_POLICIES = tuple(Policies.model_fields)
+
+
+def read_options(options: JobOptions) -> ReadOptions:
+    """Check a job's options; `InvalidOptionError` names the one that cannot be."""
+    if not options:
+        return _DEFAULTS
+    given: dict[str, Any] = dict(options)
+    policies = _read_policies({name: given.pop(name) for name in _POLICIES if name in given})
+    start_at, end_at = (_read_instant(given.pop(name, None), name) for name in ("start_at", "end_at"))
+    run_immediately = _read_bool(given.pop("run_immediately", False), "run_immediately")
+    return ReadOptions(_read_local(given), policies, start_at, end_at, run_immediately)
+
+
+def _read_policies(given: dict[str, Any]) -> Policies:
+    if not given:
+        return DEFAULT_POLICIES
+    if isinstance(tags := given.get("tags"), str):
+        raise InvalidOptionError("tags", tags, "must be several strings, not one")
+    given = {name: tuple(value) if name == "tags" else value for name, value in given.items()}
+    try:
+        return _policies(**given)
+    except TypeError:  # not hashable, so surely not valid either; let the model say why
+        return _checked(**given)
+
+
+def _checked(**given: Any) -> Policies:
+    try:
+        return Policies(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise InvalidOptionError(name, given[name], first["msg"].removeprefix("Value error, ")) from None
+
+
+# A hundred thousand jobs with the same options share one object.
+_policies = lru_cache(maxsize=1024, typed=True)(_checked)
+
+
+def _read_local(given: dict[str, Any]) -> LocalOptions:
+    timeout, retries = given.pop("timeout", None), given.pop("max_retries", 0)
+    args, kwargs = tuple(given.pop("args", ())), dict(given.pop("kwargs", {}))
+    callbacks = {name: _read_callback(given.pop(name, None), name) for name in _CALLBACKS}
+    for name in given:
+        raise InvalidOptionError(name, given[name], "there is no such option")
+    seconds = None if timeout is None else to_positive(timeout, "timeout") / timedelta(seconds=1)
+    return LocalOptions(seconds, _read_retry(retries), args=args, kwargs=kwargs, **callbacks)
+
+
+def _read_retry(value: Any) -> Retry | None:
+    if isinstance(value, Retry):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidOptionError("max_retries", value, "must be a whole number, zero or more, or a Retry")
+    return Retry(max_retries=value, delay=timedelta(0)) if value else None
+
+
+def _read_callback(value: Any, name: str) -> Any:
+    if value is not None and not callable(value):
+        raise InvalidOptionError(name, value, "cannot be called")
+    return value
+
+
+def _read_instant(value: Any, name: str) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidOptionError(name, value, "must be a datetime with a time zone")
+    return value
+
+
+def _read_bool(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidOptionError(name, value, "must be True or False")
+    return value
+
+
+def check_func(func: JobFunc, local: LocalOptions) -> JobFunc:
+    """Return `func`, or raise `InvalidJobFuncError` if it cannot be called with these arguments."""
+    if not callable(func):
+        hint = "; pass the function itself, without calling it" if inspect.isawaitable(func) else ""
+        if inspect.iscoroutine(func):
+            func.close()
+        raise InvalidJobFuncError(f"a job's function must be callable, not {func!r}{hint}")
+    problem = _misfit(func, len(local.args), tuple(local.kwargs))
+    if problem:
+        raise InvalidJobFuncError(f"{func!r} cannot be called with the job's args and kwargs: {problem}")
+    return func
+
+
+def _misfit(func: JobFunc, args: int, kwargs: tuple[str, ...]) -> str | None:
+    try:
+        inspect.signature(func).bind(*(None,) * args, **dict.fromkeys(kwargs))
+    except TypeError as error:
+        return str(error)
+    except ValueError:  # a builtin without a signature
+        return None
+    return None
+
+
+def is_coroutine_function(func: JobFunc) -> bool:
+    """Whether calling `func` gives a coroutine: also for a partial, and for an object whose `__call__` is one."""
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))  # noqa: B004 - asked what it is, not whether

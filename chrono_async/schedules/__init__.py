@@ -1,0 +1,27 @@
+"""
+When things happen: schedules are values that answer `next(after)`, and know neither asyncio nor a storage.
+"""
+
+from .base import Schedule, occurrences
+from .between import count, latest
+from .cron import CronSchedule
+from .definition import AnySchedule, bind, declared, dump, load
+from .interval import IntervalSchedule
+from .one_shot import OneShotSchedule
+from .window import WindowedSchedule
+
+__all__ = [
+    "AnySchedule",
+    "CronSchedule",
+    "IntervalSchedule",
+    "OneShotSchedule",
+    "Schedule",
+    "WindowedSchedule",
+    "bind",
+    "count",
+    "declared",
+    "dump",
+    "latest",
+    "load",
+    "occurrences",
+]

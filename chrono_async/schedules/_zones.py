@@ -1,0 +1,150 @@
+"""
+What a rule for wall clocks means in a zone whose clocks change.
+
+The rule is Debian cron's. A job for a fixed time that the clocks leap over runs right after the leap; one whose time
+comes twice runs at the first. Jobs whose minute or hour begins with a star follow real time: what the clock does not
+show does not happen, and what it shows twice happens twice. A change of more than three hours is no summer time but a
+correction of the calendar (Samoa has no 30 December 2011), and then nothing is made up and nothing is left out.
+
+A zone's time is seen as stretches between two changes, in which wall time is UTC plus a constant. Instants here are
+naive datetimes in UTC, so that comparing and adding them asks no zone anything.
+"""
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import NamedTuple
+
+from ._calendar import Wall
+
+_SUMMER_TIME = timedelta(hours=3)
+_NOTHING = timedelta(0)
+_SECOND = timedelta(seconds=1)
+
+_DAY = timedelta(days=1)
+
+# Changes are looked for by asking the offset every so often. The closest two of any zone are almost four days apart
+# (Freetown in September 1939).
+_PROBE = timedelta(days=3)
+
+# More than any two offsets of a zone lie apart (Apia: -11:26 in 1892, +14 in 2012).
+_MARGIN = timedelta(days=3)
+
+
+class Stretch(NamedTuple):
+    """The instants in `[start, end)`, in which wall time is UTC plus `offset`; before `start` it was plus `before`."""
+
+    start: datetime
+    end: datetime
+    offset: timedelta
+    before: timedelta
+
+    @property
+    def change(self) -> timedelta:
+        """How far the clocks leap forward at the start; nothing for a correction of the calendar."""
+        leap = self.offset - self.before
+        return leap if -_SUMMER_TIME <= leap <= _SUMMER_TIME else _NOTHING
+
+
+def first_from(wall: Wall, zone: tzinfo, instant: datetime) -> datetime | None:
+    """Return the first fire time at or after `instant`, in `zone`."""
+    while True:
+        stretch = _stretch_at(zone, instant)
+        found = _first_in(stretch, wall, instant)
+        if found is None or found < stretch.end:
+            return found and _show(found, zone)
+        # No wall time on the way matches, so fire times could only hide near the changes at either end of the way.
+        is_near_change = stretch.end - instant < _MARGIN
+        instant = stretch.end if is_near_change else max(stretch.end, found - _MARGIN)
+
+
+def last_until(wall: Wall, zone: tzinfo, instant: datetime) -> datetime | None:
+    """Return the last fire time at or before `instant`, in `zone`: `first_from` in the mirror."""
+    while True:
+        stretch = _stretch_at(zone, instant)
+        found = _last_in(stretch, wall, instant)
+        if found is None or found >= stretch.start:
+            return found and _show(found, zone)
+        is_near_change = instant - stretch.start < _MARGIN
+        instant = stretch.start - _SECOND if is_near_change else min(stretch.start - _SECOND, found + _MARGIN)
+
+
+def changes(zone: tzinfo, year: int) -> list[Stretch]:
+    """Return the stretches that begin within `year`, with the summer-time change that each begins with."""
+    return [stretch for stretch in _stretches(zone, year) if stretch.change and stretch.start.year == year]
+
+
+def _first_in(stretch: Stretch, wall: Wall, instant: datetime) -> datetime | None:
+    """Return the first fire time at or after `instant` if time went on as in `stretch`."""
+    since = _shift(instant, stretch.offset)
+    if wall.is_fixed and stretch.change > _NOTHING and instant == stretch.start:
+        if shown_between(wall, stretch.start + stretch.before, since):
+            return stretch.start
+    if wall.is_fixed and stretch.change < _NOTHING:
+        since = max(since, stretch.start + stretch.before)
+    shown = since if wall.matches(since) else wall.following(since)
+    return shown and _shift(shown, -stretch.offset)
+
+
+def _last_in(stretch: Stretch, wall: Wall, instant: datetime) -> datetime | None:
+    """Return the last fire time at or before `instant` if time had always gone as in `stretch`."""
+    until = _shift(instant, stretch.offset)
+    shown = until if wall.matches(until) else wall.preceding(until)
+    if shown is None or not (wall.is_fixed and stretch.change):
+        return shown and _shift(shown, -stretch.offset)
+    if stretch.start + stretch.before <= shown:
+        # Shown after both clocks' readings at the change, or leapt over by it.
+        return max(shown - stretch.offset, stretch.start)
+    return min(shown - stretch.offset, stretch.start - _SECOND)
+
+
+def shown_between(wall: Wall, low: datetime, high: datetime) -> datetime | None:
+    """Return the first match in `[low, high)`."""
+    shown = low if wall.matches(low) else wall.following(low)
+    return shown if shown is not None and shown < high else None
+
+
+def _stretch_at(zone: tzinfo, instant: datetime) -> Stretch:
+    return next(stretch for stretch in _stretches(zone, instant.year) if instant < stretch.end)
+
+
+@lru_cache(maxsize=4096)
+def _stretches(zone: tzinfo, year: int) -> tuple[Stretch, ...]:
+    """Return the stretches of a year and of a few days around it, so that none ends with the year."""
+    probe, last = _shift(datetime(year, 1, 1), -_MARGIN), _shift(datetime(year, 12, 31), _MARGIN)  # noqa: DTZ001  # UTC
+    start, offset = probe, _offset(zone, probe)
+    before, stretches = offset, []
+    while probe < last:
+        earlier, probe = probe, min(_shift(probe, _PROBE), last)
+        if _offset(zone, probe) != offset:
+            change = _change_between(zone, earlier, probe)
+            stretches.append(Stretch(start, change, offset, before))
+            start, before, offset = change, offset, _offset(zone, probe)
+    return (*stretches, Stretch(start, last, offset, before))
+
+
+def _change_between(zone: tzinfo, low: datetime, high: datetime) -> datetime:
+    """Return the first second at which the offset is no longer that at `low`."""
+    offset = _offset(zone, low)
+    while high - low > _SECOND:
+        middle = low + (high - low) // 2 // _SECOND * _SECOND
+        low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
+    return high
+
+
+def _offset(zone: tzinfo, instant: datetime) -> timedelta:
+    # Within a day of the calendar's ends a zone cannot say what time it is; it was no other time the day before.
+    instant = min(max(instant, datetime.min + 2 * _DAY), datetime.max - 2 * _DAY)
+    offset = instant.replace(tzinfo=UTC).astimezone(zone).utcoffset()
+    return _NOTHING if offset is None else offset
+
+
+def _show(instant: datetime, zone: tzinfo) -> datetime:
+    return instant.replace(tzinfo=UTC).astimezone(zone)
+
+
+def _shift(moment: datetime, by: timedelta) -> datetime:
+    """Return `moment + by`, stopping at the calendar's ends."""
+    try:
+        return moment + by
+    except OverflowError:
+        return datetime.max if by > _NOTHING else datetime.min

@@ -1,0 +1,149 @@
+"""
+Schedules in the language of crontab.
+"""
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cached_property, lru_cache
+from typing import Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import ConfigDict, StrictStr, model_validator
+
+from ..errors import InvalidCronExprError, ScheduleError
+from . import _words, _zones
+from ._calendar import Wall
+from ._crontab import Dialect, parse, split
+from .base import MICROSECOND, ScheduleModel, require_aware
+
+DayMatch = Literal["either", "both"]
+
+_SECOND = timedelta(seconds=1)
+
+
+class CronSchedule(ScheduleModel):
+    """
+    The fire times of a cron expression, by the clocks of a time zone.
+
+    Five fields (minute, hour, day of month, month, day of week) or a macro such as `@daily`; `dialect="extended"` adds a
+    leading seconds field, 7 as Sunday, `L LW nW n#k nL ?`, and `H`, a slot hashed from `spread`. Without a `timezone`
+    the expression is read in UTC until registration fills in the scheduler's zone.
+
+    When neither day field begins with `*` a day matches if either does, as in Vixie cron; `day_match="both"` always asks
+    for both. In a zone that changes its clocks Debian cron's rule holds: a fixed time that is leapt over runs right after
+    the leap and one that comes twice runs once; an expression whose minute or hour begins with `*` follows real time.
+    """
+
+    model_config = ConfigDict(ignored_types=(cached_property,))
+
+    kind: Literal["cron"] = "cron"
+    expr: StrictStr
+    timezone: StrictStr | None = None
+    day_match: DayMatch = "either"
+    dialect: Dialect = "standard"
+    spread: StrictStr | None = None
+
+    def __init__(
+        self,
+        expr: str,
+        *,
+        timezone: str | None = None,
+        day_match: DayMatch = "either",
+        dialect: Dialect = "standard",
+        spread: str | None = None,
+    ) -> None:
+        fields = {"expr": expr, "timezone": timezone, "day_match": day_match, "dialect": dialect, "spread": spread}
+        self._build(fields)
+
+    # Without this mark pydantic would call the constructor to validate, and report all that it refuses as one error.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # pydantic's own mark on its own constructor
+
+    @model_validator(mode="after")
+    def _read(self) -> Self:
+        # Put where cached_property looks first: read once, here, so that what cannot be read cannot be built.
+        self.__dict__["_wall"] = self._wall
+        self.__dict__["_zone"] = self._zone
+        return self
+
+    @cached_property
+    def _wall(self) -> Wall:
+        wall = Wall(parse(self.expr, self.dialect, self.spread or ""), always_both=self.day_match == "both")
+        if not wall.can_match():
+            raise InvalidCronExprError(self.expr, "", "never fires: no month has such a day")
+        return wall
+
+    @cached_property
+    def _zone(self) -> tzinfo:
+        return UTC if self.timezone is None else zone_named(self.timezone)
+
+    def next(self, after: datetime) -> datetime | None:
+        """Return the first fire time strictly later than `after`, in the schedule's zone."""
+        if after.tzinfo is UTC and self._zone is UTC:
+            return self._wall.following(after)
+        instant = _second_after(after)
+        return instant and _zones.first_from(self._wall, self._zone, instant)
+
+    def previous(self, before: datetime) -> datetime | None:
+        """Return the last fire time strictly earlier than `before`, in the schedule's zone."""
+        instant = _second_before(before)
+        return instant and _zones.last_until(self._wall, self._zone, instant)
+
+    def bind(self, *, job_id: str, timezone: str, now: datetime, start_at: datetime | None = None) -> Self:
+        """Return the same with a zone, and with the slots of `H` drawn for this job."""
+        del now, start_at
+        draws = self.dialect == "extended" and self.spread is None and "H" in self.expr.upper()
+        return _bound(self, self.timezone or timezone, job_id if draws else self.spread)
+
+    def explain(self) -> str:
+        """Say it in words; `ScheduleError`, with the command that installs it, without the package that knows how."""
+        return _words.explain(self._reading())
+
+    def warnings(self, around: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> list[str]:
+        """Say what might surprise its author; changes of the clocks are those of the two years after `around`."""
+        return _words.warnings(self._reading(), require_aware(around, "around"))
+
+    def _reading(self) -> _words.Reading:
+        columns = parse(self.expr, self.dialect, self.spread or "")
+        texts, asks_both = split(self.expr, self.dialect), self.day_match == "both"
+        return _words.Reading(texts, columns, self._wall, self._zone, asks_both)
+
+    @classmethod
+    def _wrong(cls, field: str, value: object, problem: str) -> ScheduleError:
+        if field == "expr":
+            return InvalidCronExprError(str(value), "", problem)
+        return super()._wrong(field, value, problem)
+
+    def __str__(self) -> str:
+        return self.expr
+
+
+# A hundred thousand jobs often share a handful of expressions, and then they may share these.
+@lru_cache(maxsize=1024)
+def _bound(schedule: CronSchedule, timezone: str, spread: str | None) -> CronSchedule:
+    return schedule.model_copy(update={"timezone": timezone, "spread": spread})
+
+
+@lru_cache(maxsize=1024)
+def zone_named(name: str) -> tzinfo:
+    """Return the zone of an IANA name; `ScheduleError` if there is none."""
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ValueError, LookupError, OSError):
+        raise ScheduleError(f"timezone={name!r}: no such zone; write an IANA name such as 'Europe/London'") from None
+
+
+def _second_after(moment: datetime) -> datetime | None:
+    """Return the first whole second later than `moment`, as an instant for `_zones`."""
+    try:
+        instant = require_aware(moment, "after").astimezone(UTC)
+        return instant.replace(microsecond=0, tzinfo=None) + _SECOND
+    except OverflowError:
+        return datetime.min if moment.year == 1 else None
+
+
+def _second_before(moment: datetime) -> datetime | None:
+    """Return the last whole second earlier than `moment`, as an instant for `_zones`."""
+    try:
+        instant = require_aware(moment, "before").astimezone(UTC)
+        return (instant.replace(tzinfo=None) - MICROSECOND).replace(microsecond=0)
+    except OverflowError:
+        return None if moment.year == 1 else datetime.max.replace(microsecond=0)

@@ -1,0 +1,94 @@
+"""
+What becomes of a schedule at registration, and how it is written down.
+
+`bind` adds what registration fixes, `declared` says what the user wrote, `dump` and `load` keep what was bound. Someone
+else's schedule stays in its process: all that can be written of it is what it is called.
+"""
+
+import json
+from datetime import datetime
+from typing import Annotated, TypeGuard
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from ..errors import ScheduleError
+from ._custom import describe
+from .base import Schedule
+from .cron import CronSchedule
+from .interval import IntervalSchedule
+from .one_shot import OneShotSchedule
+from .window import WindowedSchedule
+
+AnySchedule = Annotated[
+    CronSchedule | IntervalSchedule | OneShotSchedule | WindowedSchedule, Field(discriminator="kind")
+]
+"""Any schedule of this library, as a field of a pydantic model: told apart by `kind`."""
+
+_Ours = CronSchedule | IntervalSchedule | OneShotSchedule | WindowedSchedule
+_OURS = frozenset({CronSchedule, IntervalSchedule, OneShotSchedule, WindowedSchedule})
+_ADAPTER: TypeAdapter[_Ours] = TypeAdapter(AnySchedule)
+
+
+def bind(
+    schedule: Schedule,
+    *,
+    job_id: str,
+    timezone: str,
+    now: datetime,
+    start_at: datetime | None = None,
+    end_at: datetime | None = None,
+) -> Schedule:
+    """
+    Return `schedule` with what registration fixes: zone, start of the grid, slots of `H`, and a window if there is one.
+
+    Someone else's schedule comes back as it is, in a window if there is one.
+    """
+    if _is_ours(schedule):
+        schedule = schedule.bind(job_id=job_id, timezone=timezone, now=now, start_at=start_at)
+    if start_at is None and end_at is None:
+        return schedule
+    return WindowedSchedule(schedule, start_at=start_at, end_at=end_at)
+
+
+def declared(schedule: Schedule) -> str:
+    """
+    Return the schedule as its author wrote it, as compact JSON that is the same in every process.
+
+    A delay is declared as a delay: when it began is not part of the definition.
+    """
+    if isinstance(schedule, OneShotSchedule) and schedule.delay is not None:
+        return schedule.model_dump_json(exclude={"at"})
+    return dump(schedule)
+
+
+def dump(schedule: Schedule) -> str:
+    """Return the schedule as JSON, which `load` reads."""
+    if _is_ours(schedule):
+        return schedule.model_dump_json(exclude_none=True)
+    return json.dumps(describe(schedule), separators=(",", ":"))
+
+
+def load(text: str) -> Schedule | None:
+    """Return the schedule that `dump` wrote, or None for someone else's; `ScheduleError` for anything else."""
+    try:
+        return _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        if _is_custom(text):
+            return None
+        problem = error.errors(include_url=False)[0]["msg"]
+        raise ScheduleError(f"{text!r} is no schedule: {problem}") from error
+
+
+def _is_ours(schedule: Schedule) -> TypeGuard[_Ours]:
+    # Not isinstance: what a subclass overrides would be lost on the way through JSON.
+    return type(schedule) in _OURS
+
+
+def _is_custom(text: str) -> bool:
+    try:
+        form = json.loads(text)
+        while form["kind"] == "windowed":
+            form = form["schedule"]
+        return bool(form["kind"] == "custom")
+    except (ValueError, LookupError, TypeError):
+        return False

@@ -1,0 +1,90 @@
+"""
+Schedules that hold for a time only.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, field_validator, model_validator
+
+from ..errors import ScheduleError
+from ._custom import describe
+from .base import MICROSECOND, Schedule, ScheduleModel, as_instant, plus, to_utc
+from .cron import CronSchedule
+from .interval import IntervalSchedule
+from .one_shot import OneShotSchedule
+
+
+def _check_custom(value: object) -> Schedule:
+    if isinstance(value, Schedule) and not isinstance(value, type):
+        return value
+    raise ScheduleError(f"schedule={value!r}: is no schedule; it needs a method next(after)")
+
+
+_Ours = Annotated[
+    "CronSchedule | IntervalSchedule | OneShotSchedule | WindowedSchedule", Field(discriminator="kind")
+]  # fmt: skip
+_Theirs = Annotated[Schedule, PlainValidator(_check_custom), PlainSerializer(describe)]
+
+
+class WindowedSchedule(ScheduleModel):
+    """The fire times of another schedule that lie in `[start_at, end_at]`; an end that is None is open."""
+
+    kind: Literal["windowed"] = "windowed"
+    schedule: _Ours | _Theirs
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+
+    def __init__(
+        self, schedule: Schedule, *, start_at: datetime | None = None, end_at: datetime | None = None
+    ) -> None:
+        self._build({"schedule": schedule, "start_at": start_at, "end_at": end_at})
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # see CronSchedule
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _check_schedule(cls, value: object) -> object:
+        return value if isinstance(value, dict) else _check_custom(value)
+
+    @field_validator("start_at", "end_at", mode="before")
+    @classmethod
+    def _check_ends(cls, value: object, info: ValidationInfo) -> object:
+        return None if value is None else as_instant(value, info.field_name or "end")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.start_at is not None and self.end_at is not None and self.end_at < self.start_at:
+            raise ScheduleError(f"end_at={self.end_at.isoformat()} lies before start_at={self.start_at.isoformat()}")
+        return self
+
+    def next(self, after: datetime) -> datetime | None:
+        """Return the first fire time in the window that is strictly later than `after`."""
+        found = self.schedule.next(self._not_before(after))
+        return None if found is None or (self.end_at is not None and self.end_at < found) else found
+
+    def previous(self, before: datetime) -> datetime | None:
+        """Return the last fire time in the window that is strictly earlier than `before`; the other one needs this too."""
+        previous = getattr(self.schedule, "previous", None)
+        if previous is None:
+            raise ScheduleError(f"{self.schedule!r} has no method previous(before)")
+        closing = self.end_at and plus(self.end_at, MICROSECOND)
+        found: datetime | None = previous(before if closing is None else min(to_utc(before, "before"), closing))
+        return None if found is None or (self.start_at is not None and found < self.start_at) else found
+
+    def clip(self, after: datetime, until: datetime) -> tuple[datetime, datetime]:
+        """Return the part of `(after, until]` that lies in the window."""
+        return self._not_before(after), until if self.end_at is None else min(to_utc(until, "until"), self.end_at)
+
+    def bind(self, *, job_id: str, timezone: str, now: datetime, start_at: datetime | None = None) -> Self:
+        """Return the same window over the bound schedule."""
+        if not isinstance(self.schedule, ScheduleModel):
+            return self
+        start = self.start_at or start_at
+        bound = self.schedule.bind(job_id=job_id, timezone=timezone, now=now, start_at=start)
+        return self.model_copy(update={"schedule": bound})
+
+    def _not_before(self, after: datetime) -> datetime:
+        """Return `after`, or the last moment before a window that is still to come."""
+        opening = self.start_at and plus(self.start_at, -MICROSECOND)
+        return after if opening is None else max(to_utc(after, "after"), opening)

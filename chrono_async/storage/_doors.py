@@ -1,0 +1,48 @@
+"""
+What is checked when a record or a question comes in, whatever the storage.
+"""
+
+from datetime import UTC, datetime
+from operator import attrgetter
+
+from ..errors import EmptyJobIDError, InvalidOptionError
+from ..models import JobRecord
+
+_TIMES = ("last_run", "next_run", "last_success", "lease_until", "running", "claimed", "not_before")
+_all_times = attrgetter(*_TIMES)
+
+
+def checked(record: JobRecord) -> JobRecord:
+    """Return the record with its times in UTC; refuse one without an id and times without a zone."""
+    if not isinstance(record, JobRecord):
+        raise InvalidOptionError("record", record, "must be a JobRecord")
+    if not isinstance(record.id, str):
+        raise InvalidOptionError("id", record.id, "must be text")
+    if not record.id:
+        raise EmptyJobIDError
+    return _in_utc(record)
+
+
+def _in_utc(record: JobRecord) -> JobRecord:
+    for name, value in zip(_TIMES, _all_times(record), strict=True):
+        if value is not None and getattr(value, "tzinfo", None) is not UTC:
+            record = record.copy()
+            setattr(record, name, in_utc(value, name))
+    return record
+
+
+def in_utc(moment: datetime, what: str) -> datetime:
+    """Return the moment in UTC; whose midnight a naive one means is never guessed."""
+    if not isinstance(moment, datetime):
+        raise InvalidOptionError(what, moment, "must be a datetime")
+    if moment.utcoffset() is None:
+        raise InvalidOptionError(what, moment, "has no time zone")
+    return moment.astimezone(UTC)
+
+
+def shifted(until: datetime, now: datetime, own_now: datetime) -> datetime:
+    """Return how far ahead `until` is for who asks, by the storage's own clock."""
+    try:
+        return own_now + (until - now)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)

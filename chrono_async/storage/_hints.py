@@ -1,0 +1,37 @@
+"""
+Hints that something has changed, from one task of a process to others.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+
+class Hints:
+    """Wakes every listener; hints that come while one is at work become one."""
+
+    __slots__ = ("_listeners",)
+
+    def __init__(self) -> None:
+        self._listeners: dict[asyncio.Event, bool] = {}
+
+    def give(self) -> None:
+        """Tell all listeners that something has changed."""
+        for event in self._listeners:
+            event.set()
+
+    def end(self) -> None:
+        """Let those who listen now stop."""
+        for event in self._listeners:
+            self._listeners[event] = False
+            event.set()
+
+    async def listen(self) -> AsyncIterator[None]:
+        """Yield once for any number of changes since the last time."""
+        event = asyncio.Event()
+        self._listeners[event] = True
+        try:
+            while await event.wait() and self._listeners[event]:
+                event.clear()
+                yield
+        finally:
+            del self._listeners[event]

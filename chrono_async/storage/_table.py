@@ -1,0 +1,468 @@
+"""
+All jobs of a storage, in memory: records, locks, due index, history, instances.
+
+Nothing here waits: each call is one step, which is what makes it atomic to the tasks of one loop. It knows no clock;
+the moment is handed in. Locks end by the boot clock, so that a step of the wall clock moves none of them.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from ..errors import JobNotFoundError
+from ..models import (
+    ClaimRequest,
+    ClaimVerdict,
+    Definition,
+    Due,
+    Gone,
+    Granted,
+    Held,
+    InstanceInfo,
+    JobRecord,
+    Lease,
+    Moved,
+    Outcome,
+    Registered,
+    RegisterVerdict,
+    Release,
+    RunRecord,
+    Settled,
+    SettleVerdict,
+    Trigger,
+)
+from . import _rules as rules
+from ._history import History
+from ._index import DueIndex, Entry
+
+_HEARD_OF = timedelta(minutes=10)
+_TICK = timedelta(microseconds=1)
+_GONE = Gone()
+_MOVED = Moved()
+_STALE = Settled(SettleVerdict.STALE)
+_REPEATED = SettleVerdict.REPEATED
+_DONE = SettleVerdict.DONE
+
+
+class Moment(NamedTuple):
+    """The storage's time: by the wall, and by the clock that leases end by."""
+
+    now: datetime
+    boot: float
+
+
+class Lock(NamedTuple):
+    """Who holds a job, and until when by the boot clock."""
+
+    owner: str
+    until: float
+
+
+class Table:
+    """What a storage holds, and the verbs on it."""
+
+    def __init__(self, *, history: int = 20, total_history: int = 50_000) -> None:
+        self.records: dict[str, JobRecord] = {}
+        self.locks: dict[str, Lock] = {}
+        self.flights: dict[tuple[str, int], float] = {}
+        self.history = History(history, total_history)
+        self.instances: dict[str, InstanceInfo] = {}
+        self.token_floor = 0
+        self.revision_floor = 0
+        # For each job that has something to do there is an entry no later than that; what is too early is put right
+        # when a look comes across it. So a claim and a settle, which only ever put things off, cost the index nothing.
+        self._index = DueIndex()
+        self._waiting: set[str] = set()
+
+    # ── the seed's verbs ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def save(self, record: JobRecord) -> None:
+        """Insert or overwrite; the lock, which lives beside the record, stays."""
+        old = self.records.get(record.id)
+        if old is not None:
+            self._raise_floors(old)
+        self.records[record.id] = own = record.copy()
+        self._index_anew(own, None)
+
+    def get(self, job_id: str) -> JobRecord:
+        """Return the table's own record, or raise `JobNotFoundError`."""
+        try:
+            return self.records[job_id]
+        except KeyError:
+            raise JobNotFoundError(job_id) from None
+
+    def delete(self, job_id: str) -> None:
+        """Forget record, lock and flights; tokens and revisions will still grow from where they were."""
+        record = self.get(job_id)
+        self._raise_floors(record)
+        del self.records[job_id]
+        self.locks.pop(job_id, None)
+        for flight in record.flights:
+            self.flights.pop((job_id, flight.token), None)
+        when = rules.earliest(record)
+        if when is not None:
+            self._index.discard((when, job_id))
+
+    def _raise_floors(self, record: JobRecord) -> None:
+        self.token_floor = max(self.token_floor, record.token)
+        self.revision_floor = max(self.revision_floor, record.revision)
+
+    def due_records(self, now: datetime) -> list[JobRecord]:
+        """Return the records that are not paused and whose pointer is set and has come, whoever holds them."""
+        records = (self.records[job_id] for chunk in self._due_chunks(_just_after(now), None) for _, job_id in chunk)
+        return [record for record in records if _has_come(record, now)]
+
+    def acquire(self, job_id: str, owner: str, ttl: timedelta, at: Moment) -> bool:
+        """Take or extend the lock; False when somebody else's lives."""
+        lock = self._living(job_id, at.boot)
+        if lock is not None and lock.owner != owner:
+            return False
+        self.locks[job_id] = Lock(owner, at.boot + ttl.total_seconds())
+        return True
+
+    def give_back(self, job_id: str, owner: str) -> None:
+        """Drop the lock, if it is this owner's."""
+        lock = self.locks.get(job_id)
+        if lock is not None and lock.owner == owner:
+            del self.locks[job_id]
+
+    def _living(self, job_id: str, boot: float) -> Lock | None:
+        lock = self.locks.get(job_id)
+        return lock if lock is not None and lock.until > boot else None
+
+    # ── what comes due ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def due(
+        self, until: datetime, at: Moment, *, exclude: Collection[str] = (), limit: int = 1000, after: Due | None = None
+    ) -> tuple[list[Due], bool]:
+        """Return a page of what can be claimed before `until`, by `(when, job_id)`, and whether there is more."""
+        start = None if after is None else (after.when, after.job_id)
+        skip = exclude if isinstance(exclude, AbstractSet) else frozenset(exclude)
+        apart = self._apart(until, at)
+        found = [due for job_id, due in apart.items() if due is not None and job_id not in skip and _is_after(due, start)]
+        found += self._free(until, start, skip, apart.keys(), limit + 1)
+        found.sort(key=_place)
+        return found[:limit], len(found) > limit
+
+    def _apart(self, until: datetime, at: Moment) -> dict[str, Due | None]:
+        """Return the jobs whose place is not that of their entry: held ones and those that wait for a retry."""
+        apart: dict[str, Due | None] = {}
+        for job_id in self._locked_or_waiting(at.boot):
+            record = self.records[job_id]
+            due = rules.due_of(record, self._held_until(job_id, at))
+            apart[job_id] = due if due is not None and due.when < until else None
+        return apart
+
+    def _locked_or_waiting(self, boot: float) -> set[str]:
+        self._waiting = {job_id for job_id in self._waiting if self._is_waiting(job_id)}
+        locked = {job_id for job_id, lock in self.locks.items() if lock.until > boot and job_id in self.records}
+        return locked | self._waiting
+
+    def _is_waiting(self, job_id: str) -> bool:
+        record = self.records.get(job_id)
+        return record is not None and record.not_before is not None
+
+    def _held_until(self, job_id: str, at: Moment) -> datetime | None:
+        lock = self._living(job_id, at.boot)
+        return None if lock is None else at.now + timedelta(seconds=lock.until - at.boot)
+
+    def _free(
+        self, until: datetime, after: Entry | None, skip: AbstractSet[str], apart: AbstractSet[str], limit: int
+    ) -> list[Due]:
+        found: list[Due] = []
+        for chunk in self._due_chunks(until, after):
+            for _, job_id in chunk:
+                if job_id not in apart and job_id not in skip:
+                    found.append(rules.due_of(self.records[job_id]))  # type: ignore[arg-type] # the chunks are put right
+            if len(found) >= limit:
+                break
+        return found
+
+    def _due_chunks(self, until: datetime, after: Entry | None) -> Iterator[list[Entry]]:
+        """Yield entries in order, each of which is a job's own and in its true place."""
+        while chunk := self._index.chunk(until, after):
+            if not self._put_right(chunk):
+                yield chunk
+                after = chunk[-1]
+
+    def _put_right(self, chunk: list[Entry]) -> bool:
+        """Correct those entries whose job has moved on; whether there were any."""
+        records, previous, wrong = self.records, None, []
+        for entry in chunk:
+            record = records.get(entry[1])
+            when = None if record is None else rules.earliest(record)
+            if when != entry[0] or entry == previous:
+                wrong.append((entry, when))
+            previous = entry
+        for entry, when in wrong:
+            self._index.discard(entry)
+            if when is not None and when > entry[0]:
+                self._index.add((when, entry[1]))
+        return bool(wrong)
+
+    def _index_anew(self, record: JobRecord, before: datetime | None) -> None:
+        """Keep the promise of the index for a job that had something to do at `before`."""
+        when = rules.earliest(record)
+        if when is not None and (before is None or when < before):
+            self._index.add((when, record.id))
+        if record.not_before is not None:
+            self._waiting.add(record.id)
+
+    # ── registering ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def register(self, record: JobRecord, now: datetime) -> Registered:
+        """Create the job, or join the one that is there."""
+        existing = self.records.get(record.id)
+        if existing is None:
+            return Registered(now, RegisterVerdict.CREATED, self._create(record, now).copy())
+        before = rules.earliest(existing)
+        verdict = rules.register(existing, record, now, floor=self.revision_floor)
+        self._index_anew(existing, before)
+        return Registered(now, verdict, existing.copy())
+
+    def _create(self, record: JobRecord, now: datetime) -> JobRecord:
+        self.records[record.id] = own = record.copy()
+        own.revision = rules.next_revision(own, now, self.revision_floor)
+        own.token = max(own.token, self.token_floor)
+        self._index_anew(own, None)
+        return own
+
+    # ── claims and what follows from them ────────────────────────────────────────────────────────────────────────────
+
+    def claim(self, requests: Sequence[ClaimRequest], owner: str, ttl: timedelta, at: Moment) -> list[ClaimVerdict]:
+        """Judge each request on its own."""
+        least = max(rules.microseconds(at.now), self.token_floor + 1)
+        terms = rules.Terms(owner, at.now, at.now + ttl, least)
+        lock = Lock(owner, at.boot + ttl.total_seconds())
+        return [self._claim(request, terms, lock, at) for request in requests]
+
+    def _claim(self, request: ClaimRequest, terms: rules.Terms, lock: Lock, at: Moment) -> ClaimVerdict:
+        record = self.records.get(request.job_id)
+        if record is None:
+            return _GONE
+        held = self.locks.get(request.job_id)
+        if held is not None and held.until > at.boot and held.owner != lock.owner:
+            return Held(at.now + timedelta(seconds=held.until - at.boot))
+        if record.owner is not None or record.flights:
+            return self._claim_again(record, request, terms, lock, at)
+        refused = rules.refuse(record, request, at.now)
+        return self._grant(record, request, terms, lock) if refused is None else refused
+
+    def _claim_again(
+        self, record: JobRecord, request: ClaimRequest, terms: rules.Terms, lock: Lock, at: Moment
+    ) -> ClaimVerdict:
+        """Judge a claim of a job that somebody runs, or ran when last heard of: perhaps the asker."""
+        mine = rules.regrant(record, request, lock.owner)
+        if mine is not None:
+            self._hold(record, mine.lease, lock, terms.lease_until)
+            return mine
+        if record.owner == lock.owner:
+            return _MOVED
+        refused = rules.refuse(record, request, at.now)
+        if refused is not None:
+            return refused
+        self._bury(record, at)
+        return self._grant(record, request, terms, lock)
+
+    def _grant(self, record: JobRecord, request: ClaimRequest, terms: rules.Terms, lock: Lock) -> Granted:
+        granted = rules.grant(record, request, terms)
+        if request.frees:
+            self.flights[record.id, granted.lease.token] = lock.until
+        else:
+            self.locks[record.id] = lock
+        return granted
+
+    def _hold(self, record: JobRecord, lease: Lease, lock: Lock, lease_until: datetime) -> bool:
+        """Let a lease or a flight last as long as `lock`; whether it is still one."""
+        if rules.holds(record, lease):
+            self.locks[record.id] = lock
+            record.lease_until = lease_until
+            return True
+        flight = rules.flight_of(record, lease)
+        if flight is None:
+            return False
+        self.flights[record.id, flight.token] = lock.until
+        rules.renew_flight(record, flight, lease_until)
+        return True
+
+    def _bury(self, record: JobRecord, at: Moment) -> None:
+        """Write down an owner and the flights that have not been heard of for longer than their leases."""
+        if record.owner is not None and self._living(record.id, at.boot) is None:
+            self.history.add(rules.abandon(record, at.now))
+        for flight in record.flights:
+            if self.flights.get((record.id, flight.token), 0) <= at.boot:
+                self.flights.pop((record.id, flight.token), None)
+                self.history.add(rules.abandon_flight(record, flight, at.now))
+
+    def dead(self, boot: float) -> list[str]:
+        """Return the jobs whose lock or flight has run out; of a run that is due again, its next claim will tell."""
+        dead = [job_id for job_id, lock in self.locks.items() if lock.until <= boot]
+        return dead + [job_id for (job_id, _), until in self.flights.items() if until <= boot]
+
+    def bury_lost(self, at: Moment) -> None:
+        """Write down the dead runs that nobody will claim again, and forget locks that have run out."""
+        for job_id in self.dead(at.boot):
+            record = self.records.get(job_id)
+            if record is not None and (record.flights or rules.is_lost(record)):
+                self._bury(record, at)
+            if self._living(job_id, at.boot) is None:
+                self.locks.pop(job_id, None)
+
+    def renew(self, leases: Sequence[Lease], ttl: timedelta, at: Moment) -> list[Lease]:
+        """Extend each lease that still is one; return the others."""
+        until, lease_until = at.boot + ttl.total_seconds(), at.now + ttl
+        return [lease for lease in leases if not self._renew(lease, until, lease_until, at.boot)]
+
+    def _renew(self, lease: Lease, until: float, lease_until: datetime, boot: float) -> bool:
+        record = self.records.get(lease.job_id)
+        if record is None:
+            return False
+        lock = self._living(lease.job_id, boot)
+        if lock is not None and lock.owner != lease.owner and rules.holds(record, lease):
+            return False
+        return self._hold(record, lease, Lock(lease.owner, until), lease_until)
+
+    def settle(self, outcomes: Sequence[Outcome], at: Moment) -> list[Settled]:
+        """Write each outcome on its own."""
+        return [self._settle(outcome, at) for outcome in outcomes]
+
+    def _settle(self, outcome: Outcome, at: Moment) -> Settled:
+        lease = outcome.lease
+        record = self.records.get(lease.job_id)
+        if record is None:
+            return _STALE
+        if not rules.holds(record, lease):
+            return self._settle_other(record, outcome, at)
+        pointer = record.next_run
+        rules.settle(record, outcome)
+        self.give_back(record.id, lease.owner)
+        if record.next_run is not pointer:
+            self._index_anew(record, pointer)
+        return self._settled(record, outcome, at)
+
+    def _settle_other(self, record: JobRecord, outcome: Outcome, at: Moment) -> Settled:
+        flight = rules.flight_of(record, outcome.lease)
+        if flight is not None:
+            rules.settle_flight(record, flight, outcome)
+            self.flights.pop((record.id, flight.token), None)
+            return self._settled(record, outcome, at)
+        if outcome.lease.token == record.settled_token or self.history.holds(outcome.run):
+            return Settled(_REPEATED, self._due_of(record, at))
+        return _STALE
+
+    def _settled(self, record: JobRecord, outcome: Outcome, at: Moment) -> Settled:
+        if outcome.skipped is not None:
+            self.history.add(outcome.skipped)
+        self.history.add(outcome.run)
+        return Settled(_DONE, self._due_of(record, at))
+
+    def _due_of(self, record: JobRecord, at: Moment) -> Due | None:
+        held = self._held_until(record.id, at) if record.id in self.locks else None
+        return rules.due_of(record, held)
+
+    def release(self, releases: Sequence[Release], at: Moment) -> list[Due | None]:
+        """Give each lease back that still is one."""
+        return [self._release(given, at) for given in releases]
+
+    def _release(self, given: Release, at: Moment) -> Due | None:
+        record = self.records.get(given.lease.job_id)
+        if record is None:
+            return None
+        if self._let_go(record, given) and given.run is not None:
+            self.history.add(given.run)
+        return self._due_of(record, at)
+
+    def _let_go(self, record: JobRecord, given: Release) -> bool:
+        if rules.holds(record, given.lease):
+            before = rules.earliest(record)
+            rules.release(record, given)
+            self.give_back(record.id, given.lease.owner)
+            self._index_anew(record, before)
+            return True
+        flight = rules.flight_of(record, given.lease)
+        if flight is not None:
+            rules.land(record, flight, rules.status_of(given))
+            self.flights.pop((record.id, flight.token), None)
+        return flight is not None
+
+    # ── what users and pollers do ────────────────────────────────────────────────────────────────────────────────────
+
+    def advance(
+        self, job_id: str, move: RunRecord, *, revision: int, next_run: datetime | None, at: Moment
+    ) -> Due | None:
+        """Move the pointer past fire times that get no run, if all is as it was seen."""
+        record = self.records.get(job_id)
+        if record is None:
+            return None
+        before = rules.earliest(record)
+        if self._living(job_id, at.boot) is None and rules.advance(
+            record, move, revision=revision, next_run=next_run, now=at.now
+        ):
+            self.history.add(move)
+            self._index_anew(record, before)
+        return self._due_of(record, at)
+
+    def set_paused(self, job_id: str) -> JobRecord:
+        """Pause the job; the table's own record is returned."""
+        record = self.get(job_id)
+        record.paused = True
+        return record
+
+    def resume(self, job_id: str, *, revision: int, next_run: datetime | None, now: datetime) -> JobRecord | None:
+        """Let the job run again; the table's own record is returned, or None."""
+        record = self.get(job_id)
+        before = rules.earliest(record)
+        if not rules.resume(record, revision=revision, next_run=next_run, now=now):
+            return None
+        self._index_anew(record, before)
+        return record
+
+    def reschedule(
+        self, job_id: str, definition: Definition, *, revision: int, next_run: datetime | None, now: datetime
+    ) -> JobRecord | None:
+        """Replace schedule and pointer; the table's own record is returned, or None."""
+        record = self.get(job_id)
+        before, floor = rules.earliest(record), self.revision_floor
+        if not rules.reschedule(record, definition, revision=revision, next_run=next_run, now=now, floor=floor):
+            return None
+        self._index_anew(record, before)
+        return record
+
+    def trigger(self, job_id: str, request: Trigger, now: datetime) -> Trigger:
+        """Put a manual request on the job, or join the one that waits."""
+        record = self.get(job_id)
+        before = rules.earliest(record)
+        waiting = rules.trigger(record, request, now, self.history.latest_manual(job_id))
+        self._index_anew(record, before)
+        return waiting
+
+    def heartbeat(self, instance: InstanceInfo, now: datetime) -> None:
+        """Note that the instance is alive; those not heard of for long are forgotten."""
+        seen = InstanceInfo(instance.instance_id, instance.started, now, instance.jobs)
+        self.instances[instance.instance_id] = seen
+        for other in list(self.instances.values()):
+            if now - other.seen > _HEARD_OF:
+                del self.instances[other.instance_id]
+
+    def list_instances(self, now: datetime) -> list[InstanceInfo]:
+        """Return the instances that were heard of lately."""
+        return [instance for instance in self.instances.values() if now - instance.seen <= _HEARD_OF]
+
+
+def _just_after(now: datetime) -> datetime:
+    return now if now >= datetime.max.replace(tzinfo=now.tzinfo) else now + _TICK
+
+
+def _has_come(record: JobRecord, now: datetime) -> bool:
+    return not record.paused and record.next_run is not None and record.next_run <= now
+
+
+def _is_after(due: Due, place: Entry | None) -> bool:
+    return place is None or _place(due) > place
+
+
+def _place(due: Due) -> Entry:
+    return due.when, due.job_id
+
+

@@ -1,0 +1,35 @@
+"""
+The one door to worker threads.
+
+A thread cannot be stopped: whoever waits for one waits until it is done, and only then hears of its own cancellation. So
+a step that must not be split by a cancellation is safe here.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar, TypeVarTuple
+
+from anyio import CapacityLimiter, to_thread
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+
+async def run_in_thread(
+    func: Callable[[*Arguments], Result], *args: *Arguments, limiter: CapacityLimiter | None = None
+) -> Result:
+    """
+    Return `func(*args)`, called in a worker thread that sees the caller's context variables.
+
+    `limiter` bounds how many threads work at once; without one, anyio's own bound of forty a loop holds.
+    """
+    with _outside_work():
+        return await to_thread.run_sync(func, *args, limiter=limiter)
+
+
+def _outside_work() -> AbstractContextManager[object]:
+    # A loop with simulated time must not jump to its next timer while a thread, which it cannot see, is at work.
+    enter: Callable[[], AbstractContextManager[object]] | None
+    enter = getattr(asyncio.get_running_loop(), "outside_work", None)
+    return nullcontext() if enter is None else enter()
