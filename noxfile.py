@@ -1,0 +1,32 @@
+"""The house's commands: `nox -s tests`, `nox -s lint`, `nox -s bench`."""
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.default_venv_backend = "venv"
+
+
+@nox.session(python=["3.12", "3.13"])
+def tests(session: nox.Session) -> None:
+    """Run the suite on the interpreters beside the one that one works on."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, style and types."""
+    session.install("-e", ".[lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("python", ".ci/verify_types.py")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure, side by side with the peers: `nox -s bench -- cron`."""
+    session.install("-e", ".[bench]")
+    names = session.posargs or ["cron", "burst", "registration", "dispatch", "lateness", "idle", "imports"]
+    for name in names:
+        session.run("python", "-m", f"benchmarks.{name}")
