@@ -1,8 +1,8 @@
 """
 The only door to wall time.
 
-Nothing else here calls `datetime.now` or `time.time`: whoever holds the clock holds the scheduler, which is what makes a
-year of schedules testable in a second. Sleeping is not here: the event loop does that.
+Nothing else here calls `datetime.now` or `time.time`: whoever holds the clock holds the scheduler, which is what
+makes a year of schedules testable in a second. Sleeping is not here: the event loop does that.
 """
 
 import time

@@ -18,8 +18,8 @@ class JobDecorators:
     """
     The decorators of a scheduler. Each hands the function back unchanged.
 
-    Used at any time: before the start the job waits for it, afterwards the running loop registers it. Id and name default
-    to the function's. The same function again, as when a notebook cell is run again, replaces its job.
+    Used at any time: before the start the job waits for it, afterwards the running loop registers it. Id and name
+    default to the function's. The same function again, as when a notebook cell is run again, replaces its job.
     """
 
     _declarations: Declarations
@@ -33,7 +33,7 @@ class JobDecorators:
         self,
         expr: str,
         *,
-        id: str | None = None,  # noqa: A002 - the field's word
+        id: str | None = None,
         name: str | None = None,
         timezone: str | None = None,
         day_match: Literal["either", "both"] = "either",
@@ -48,7 +48,7 @@ class JobDecorators:
         self,
         every: Duration,
         *,
-        id: str | None = None,  # noqa: A002 - the field's word
+        id: str | None = None,
         name: str | None = None,
         **options: Unpack[JobOptions],
     ) -> Callable[[F], F]:
@@ -60,7 +60,7 @@ class JobDecorators:
         delay: Duration | None = None,
         *,
         at: datetime | None = None,
-        id: str | None = None,  # noqa: A002 - the field's word
+        id: str | None = None,
         name: str | None = None,
         **options: Unpack[JobOptions],
     ) -> Callable[[F], F]:
@@ -71,7 +71,7 @@ class JobDecorators:
         self,
         schedule: Schedule,
         *,
-        id: str | None = None,  # noqa: A002 - the field's word
+        id: str | None = None,
         name: str | None = None,
         **options: Unpack[JobOptions],
     ) -> Callable[[F], F]:

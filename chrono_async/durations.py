@@ -17,12 +17,16 @@ def to_timedelta(value: Duration, what: str) -> timedelta:
     """Return `value` as a `timedelta`; `InvalidOptionError`, naming `what`, for anything that is no length of time."""
     if isinstance(value, timedelta):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_finite_number(value):
         raise InvalidOptionError(what, value, f"must be {_WANTED}")
     try:
         return timedelta(seconds=value)
     except OverflowError:
         raise InvalidOptionError(what, value, "is longer than a timedelta can be") from None
+
+
+def _is_finite_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def to_positive(value: Duration, what: str) -> timedelta:

@@ -103,7 +103,7 @@ class JobRecord:
     running: datetime | None = None
     """The fire time that the owner runs: set and ended with the lease, whatever becomes of the pointer meanwhile."""
     claimed: datetime | None = None
-    """The fire time of the latest claim, or of what is queued. While `next_run <= claimed`, the next claim is for it."""
+    """Fire time of the latest claim, or of what is queued; while `next_run <= claimed`, the next claim is for it."""
     attempt: int = 0
     tries: int = 0
     """Tries that a released run had behind it."""

@@ -133,8 +133,8 @@ def _read_local(given: dict[str, Any]) -> LocalOptions:
     timeout, retries = given.pop("timeout", None), given.pop("max_retries", 0)
     args, kwargs = tuple(given.pop("args", ())), dict(given.pop("kwargs", {}))
     callbacks = {name: _read_callback(given.pop(name, None), name) for name in _CALLBACKS}
-    for name in given:
-        raise InvalidOptionError(name, given[name], "there is no such option")
+    for name, value in given.items():
+        raise InvalidOptionError(name, value, "there is no such option")
     seconds = None if timeout is None else to_positive(timeout, "timeout") / timedelta(seconds=1)
     return LocalOptions(seconds, _read_retry(retries), args=args, kwargs=kwargs, **callbacks)
 
@@ -170,14 +170,18 @@ def _read_bool(value: Any, name: str) -> bool:
 def check_func(func: JobFunc, local: LocalOptions) -> JobFunc:
     """Return `func`, or raise `InvalidJobFuncError` if it cannot be called with these arguments."""
     if not callable(func):
-        hint = "; pass the function itself, without calling it" if inspect.isawaitable(func) else ""
-        if inspect.iscoroutine(func):
-            func.close()
-        raise InvalidJobFuncError(f"a job's function must be callable, not {func!r}{hint}")
+        raise InvalidJobFuncError(f"a job's function must be callable, not {func!r}{_hint(func)}")
     problem = _misfit(func, len(local.args), tuple(local.kwargs))
     if problem:
         raise InvalidJobFuncError(f"{func!r} cannot be called with the job's args and kwargs: {problem}")
     return func
+
+
+def _hint(given: object) -> str:
+    if not inspect.iscoroutine(given):
+        return ""
+    given.close()  # or Python would complain that nobody awaited it
+    return "; pass the function itself, without calling it"
 
 
 def _misfit(func: JobFunc, args: int, kwargs: tuple[str, ...]) -> str | None:
@@ -192,4 +196,4 @@ def _misfit(func: JobFunc, args: int, kwargs: tuple[str, ...]) -> str | None:
 
 def is_coroutine_function(func: JobFunc) -> bool:
     """Whether calling `func` gives a coroutine: also for a partial, and for an object whose `__call__` is one."""
-    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))  # noqa: B004 - asked what it is, not whether
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__)

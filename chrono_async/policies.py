@@ -1,7 +1,8 @@
 """
 The rules: what becomes of a backlog, of fire times that come during a run, of a failed try.
 
-Everything here is a pure function of values to a decision. No clock is read, nothing is awaited; the engine asks and acts.
+Everything here is a pure function of values to a decision. No clock is read, nothing is awaited; the engine asks and
+acts.
 """
 
 import hashlib
@@ -103,10 +104,11 @@ NonNegativeDuration = Annotated[timedelta, BeforeValidator(_non_negative)]
 
 class Retry(BaseModel):
     """
-    How a failed try is followed by another: `max_retries` more, `delay * backoff**n` apart, never more than `max_delay`.
+    How a failed try is followed by another: `max_retries` more, `delay * backoff**n` apart, at most `max_delay`.
 
-    With `jitter` each delay is drawn evenly from between nothing and that figure ("full jitter"), so that jobs that failed
-    together do not come back together. Only exceptions of the types in `on` are retried; a timeout is a `TimeoutError`.
+    With `jitter` each delay is drawn evenly from between nothing and that figure ("full jitter"), so that jobs that
+    failed together do not come back together. Only exceptions of the types in `on` are retried; a
+    timeout is a `TimeoutError`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -252,7 +254,7 @@ def jitter_offset(job_id: str, fire_time: datetime, jitter: timedelta) -> timede
 
 
 def default_grace(policies: Policies, poll_interval: timedelta) -> timedelta:
-    """Return how late is not yet missed: what the job says, else a poll interval for SKIP and nothing for the others."""
+    """Return how late is not yet missed: what the job says, else a poll interval for SKIP, nothing for the others."""
     if policies.misfire_grace is not None:
         return policies.misfire_grace
     return poll_interval if policies.misfire is Misfire.SKIP else timedelta(0)

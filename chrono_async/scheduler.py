@@ -5,7 +5,7 @@ The front desk: `AsyncScheduler`, its lifecycle and its verbs. What they do is d
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack, cast
 
 from .clock import Clock, SystemClock
 from .decorators import JobDecorators
@@ -39,8 +39,8 @@ class AsyncScheduler(JobDecorators):
     """
     Runs coroutines and functions on schedules: `async with AsyncScheduler() as s: await s.add_cron_job(...)`.
 
-    Durations are `timedelta`s or seconds. With a storage that several instances share, each fire time of a job is run by
-    one of them; `guarantees` says in words what the storage in use can promise. A storage that was handed in is not
+    Durations are `timedelta`s or seconds. With a storage that several instances share, each fire time of a job is run
+    by one of them; `guarantees` says in words what the storage in use can promise. A storage that was handed in is not
     closed. Safe to use from any task of its event loop; from other threads through `threadsafe`.
     """
 
@@ -111,7 +111,7 @@ class AsyncScheduler(JobDecorators):
         """
         Drain: claim nothing more, let what runs finish, give leases back. After `timeout` cancel what still runs.
 
-        A cancelled run is recorded as such and, unless its job is at most once, left due for the next instance or start.
+        A cancelled run is recorded as such and left due for the next instance or start, unless it is at most once.
         Called from inside a job this asks for the end and returns at once, since the drain waits for that very job.
         `SchedulerStoppedError` if the scheduler does not run.
         """
@@ -128,10 +128,9 @@ class AsyncScheduler(JobDecorators):
 
         SIGINT and SIGTERM drain, a second one cancels what still runs; unless `handle_signals` is False.
         """
-        if not self.is_running:
+        if self._session is None or self._session.is_over:
             await self.start()
-        session = self._session
-        assert session is not None, "start() has made it"  # noqa: S101 - a type narrowing
+        session = cast("Session", self._session)
         async with stop_on_signals(session.request_stop, enabled=handle_signals):
             await session.ended()
 
@@ -155,19 +154,19 @@ class AsyncScheduler(JobDecorators):
         schedule: Schedule,
         *,
         replace: bool = False,
-        **options: Unpack[JobOptions],  # noqa: A002 - the field's word
+        **options: Unpack[JobOptions],
     ) -> JobInfo:
         """
         Add a job with any schedule. See `JobOptions` for what can be said of it.
 
-        `JobAlreadyExistsError` if this instance has a job of that id, unless `replace`; one that only the storage knows is
-        joined: it keeps its next run and its counters unless its schedule was declared differently.
+        `JobAlreadyExistsError` if this instance has a job of that id, unless `replace`; one that only the storage knows
+        is joined: it keeps its next run and its counters unless its schedule was declared differently.
         """
         return await self._desk.add(read_job(_check_id(id), name, func, schedule, options), replace=replace)
 
     async def add_cron_job(
         self,
-        id: str,  # noqa: A002 - the field's word
+        id: str,
         name: str,
         func: JobFunc,
         expr: str,
@@ -190,14 +189,14 @@ class AsyncScheduler(JobDecorators):
         every: Duration,
         *,
         replace: bool = False,
-        **options: Unpack[JobOptions],  # noqa: A002 - the field's word
+        **options: Unpack[JobOptions],
     ) -> JobInfo:
         """Add a job that runs every so often, on a grid that starts now or at `start_at`; else as `add_job`."""
         return await self.add_job(id, name, func, IntervalSchedule(every), replace=replace, **options)
 
     async def add_one_shot_job(
         self,
-        id: str,  # noqa: A002 - the field's word
+        id: str,
         name: str,
         func: JobFunc,
         delay: Duration | None = None,

@@ -13,11 +13,11 @@ from ..durations import Duration, to_timedelta
 from ..errors import InvalidDelayError, JobAlreadyExistsError, JobNotFoundError, StorageError
 from ..events import JobAdded, JobEvent, JobPaused, JobRemoved, JobRescheduled, JobResumed
 from ..models import Definition, JobInfo, JobRecord, RegisterVerdict, Trigger, run_id
-from ..options import JobFunc, JobOptions, ReadOptions, check_func, read_options
+from ..options import JobFunc, JobOptions, ReadOptions, check_func, is_coroutine_function, read_options
 from ..policies import default_grace
 from ..schedules import OneShotSchedule, Schedule, WindowedSchedule, bind, declared, dump
 from ..storage._rules import due_of
-from .registry import CheckedSchedule, LocalJob, held_to_its_word, make_local
+from .registry import CheckedSchedule, LocalJob, held_to_its_word
 from .run import Why
 from .state import State
 
@@ -83,7 +83,15 @@ class Desk:
             end_at=options.end_at,
         )
         grace = default_grace(options.policies, settings.poll_interval)
-        return make_local(new.id, new.func, held_to_its_word(bound), options.local, options.policies, grace)
+        return LocalJob(
+            id=new.id,
+            func=new.func,
+            is_async=is_coroutine_function(new.func),
+            schedule=held_to_its_word(bound),
+            options=options.local,
+            policies=options.policies,
+            grace=grace,
+        )
 
     async def _register(self, new: NewJob, job: LocalJob) -> JobRecord:
         """Register; if the storage's clock turns out to be ahead, count the next run from there."""

@@ -1,8 +1,8 @@
 """
 The lease keeper: it renews all held leases in one batch, and ends the runs whose lease it cannot trust any more.
 
-Trust is counted from when a request was sent, on a clock that neither steps nor stops. It ends a margin before the lease
-does, so that there is time left to stop the body.
+Trust is counted from when a request was sent, on a clock that neither steps nor stops. It ends a margin before the
+lease does, so that there is time left to stop the body.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class LeaseKeeper:
         self._take_in(runs, set(answer.lost), sent + self._trust)
 
     def _patience(self, runs: dict[Lease, Run], sent: float) -> float:
-        """Return how long to wait for the answer: until the first lease cannot be trusted, or half its margin after that."""
+        """Return how long to wait for the answer: until trust in the first lease ends, or half its margin after."""
         return max(min(run.trust_until for run in runs.values()) - sent, self._margin / 2)
 
     def _take_in(self, runs: dict[Lease, Run], lost: set[Lease], trust_until: float) -> None:

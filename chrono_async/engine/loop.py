@@ -163,7 +163,7 @@ class RunLoop:
             state.bus.tell(FireTimesMissed(state.time.now(), due.job_id, row.missed))
 
     async def _claim(self, claims: list[_Planned]) -> None:
-        """Claim all in one round trip. An unknown outcome is asked again under the same owner, which then finds its own."""
+        """Claim all in one round trip. An unknown outcome is asked again by the same owner, which finds what is its."""
         state = self._state
         sent = state.time.boot()
         owner = f"{state.settings.instance_id}/{next(self._claim_numbers)}"

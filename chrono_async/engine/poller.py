@@ -36,21 +36,26 @@ class Poller:
             try:
                 await self._beat()
                 await self._load()
-                pause = self._state.settings.poll_interval / timedelta(seconds=1) * random.uniform(0.9, 1)  # noqa: S311 - spreads load
             except StorageError:
-                pause = self._state.door.pause()
-            await self._wait(pause)
+                await self._wait(self._state.door.pause())
+            else:
+                poll_interval = self._state.settings.poll_interval / timedelta(seconds=1)
+                await self._wait(poll_interval * random.uniform(0.9, 1))
 
     async def listen(self) -> None:
         """Hurry whenever the storage hints that another instance has changed something, for ever."""
         while True:
             try:
-                async for _ in self._state.door.storage.changes():
-                    self._state.hurry.set()
-                return  # this storage has no hints to give
+                await self._hurry_at_every_hint()
             except Exception as error:  # noqa: BLE001 - a hint is a luxury; the poll is the net under it
                 logger.debug("no hints from the storage: %r", error)
                 await asyncio.sleep(self._state.settings.poll_interval / timedelta(seconds=1))
+            else:
+                return  # this storage has no hints to give
+
+    async def _hurry_at_every_hint(self) -> None:
+        async for _ in self._state.door.storage.changes():
+            self._state.hurry.set()
 
     async def _wait(self, seconds: float) -> None:
         """Wait, or until there is reason to hurry; but never hammer the storage."""

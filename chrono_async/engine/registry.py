@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ScheduleError
 from ..models import JobRecord
-from ..options import JobFunc, LocalOptions, is_coroutine_function
+from ..options import JobFunc, LocalOptions
 from ..policies import Policies
 from ..schedules import CronSchedule, IntervalSchedule, OneShotSchedule, Schedule, WindowedSchedule, load
 
@@ -56,7 +56,7 @@ class CheckedSchedule:
         moment = self.inner.next(after)
         if moment is None:
             return None
-        if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        if not _is_aware(moment):
             raise ScheduleError(f"{self.inner!r}.next({after}) answered {moment!r}, which is no aware datetime")
         if moment.astimezone(UTC) <= after:
             raise ScheduleError(f"{self.inner!r}.next({after}) answered {moment}, which is not later")
@@ -64,6 +64,10 @@ class CheckedSchedule:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)  # previous, count: what it has besides
+
+
+def _is_aware(moment: object) -> bool:
+    return isinstance(moment, datetime) and moment.utcoffset() is not None
 
 
 class Registry:
@@ -102,10 +106,3 @@ class Registry:
         if self._ids is None:
             self._ids = frozenset(self._jobs)
         return self._ids
-
-
-def make_local(
-    job_id: str, func: JobFunc, schedule: Schedule, options: LocalOptions, policies: Policies, grace: timedelta
-) -> LocalJob:
-    """Make a job of a function and a bound schedule."""
-    return LocalJob(job_id, func, is_coroutine_function(func), schedule, options, policies, grace)

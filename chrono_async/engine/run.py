@@ -131,7 +131,7 @@ def parse_arguments(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def dump_arguments(args: Iterable[Any] | None, kwargs: Mapping[str, Any] | None) -> str:
-    """Write a manual run's arguments as JSON; empty when there are none. `InvalidOptionError` for what JSON cannot hold."""
+    """Write a manual run's arguments as JSON, nothing if there are none; `InvalidOptionError` if JSON cannot."""
     if args is None and kwargs is None:
         return ""
     given = {"args": list(args or ()), "kwargs": dict(kwargs or {})}

@@ -97,7 +97,7 @@ class Runner:
             await answer
 
     async def _call_in_thread(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a plain function. A thread cannot be stopped: out of time or cancelled, its run still ends when it does."""
+        """Call a plain function. A thread cannot be stopped: out of time or cancelled, its run ends when it does."""
         if self._threads is None:
             self._threads = CapacityLimiter(self._state.settings.max_threads)
         call = run_in_thread(lambda: run.job.func(*args, **kwargs), limiter=self._threads)
@@ -112,13 +112,13 @@ class Runner:
             return thread.result()  # it was not cancelled after all
 
     async def _reaches_next_try(self, run: Run) -> bool:
-        """Wait for the next try; False if it is not to be here: the pause outlasts the lease, or this instance stops."""
+        """Wait for the next try; False if it is not to be here: the pause outlasts the lease, or the drain comes."""
         retry = run.job.options.retry
-        pause = retry.delay_after(run.tries, random.random()) if retry else timedelta(0)  # noqa: S311 - no secret
+        pause = retry.delay_after(run.tries, random.random()) if retry else timedelta(0)
         not_before = self._state.time.now() + pause
-        if pause <= self._state.settings.lock_ttl or run.at_most_once:
-            if not await self._state.drains_within(pause) or not pause:
-                return True
+        stays = run.at_most_once or pause <= self._state.settings.lock_ttl
+        if stays and (not pause or not await self._state.drains_within(pause)):
+            return True
         run.not_before = None if run.at_most_once else not_before
         return False
 
@@ -138,7 +138,7 @@ class Runner:
             self._settler.settle(run, row, *self._move(run))
 
     def _move(self, run: Run) -> tuple[PointerMove | None, Missed | None]:
-        """Say where the pointer goes. A schedule of a user's own may fail: then it goes nowhere any more, and that is told."""
+        """Say where the pointer goes: nowhere any more, if a schedule of a user's own fails; and that is told."""
         if not run.moves_pointer:
             return None, None
         try:
@@ -149,7 +149,7 @@ class Runner:
                 run.finished or run.claimed_at,
                 run.job.policies.overlap,
             )
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged; the outcome must not be lost with it
             logger.exception("the schedule of job %r failed; the job has no next run", run.job.id)
             move = Move(None)
         return PointerMove(run.expected, run.revision, move.next_run, move.queued), move.skipped

@@ -1,8 +1,8 @@
 """
 From start to stop: the tasks of the engine, in a task of their own.
 
-The task group is entered and left inside that task, so that start and stop may come from different ones: a fixture's two
-halves, two notebook cells.
+The task group is entered and left inside that task, so that start and stop may come from different ones: a fixture's
+two halves, two notebook cells.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ class Session:
         state.bus.tell(SchedulerStopped(state.time.now(), state.settings.instance_id, tuple(r.job.id for r in leaked)))
 
     async def _drain(self, loop: asyncio.Task[None]) -> list[Run]:
-        """Let what runs finish, or cancel it when time is up; then write it all down. Returns the runs that would not end."""
+        """Let what runs finish, or cancel it when time is up; write it down. Returns the runs that would not end."""
         await asyncio.wait([loop])
         bodies = [run.task for run in self.state.runs if run.task is not None and not run.task.done()]
         await self._until_done_or_cut(bodies)

@@ -1,8 +1,8 @@
 """
 Writes outcomes in batches: whatever gathered while the last write was under way.
 
-A result is kept until the storage has answered for it; its lease is renewed all the while. Events and callbacks come only
-after the answer, and only for a result that counts.
+A result is kept until the storage has answered for it; its lease is renewed all the while. Events and callbacks come
+only after the answer, and only for a result that counts.
 """
 
 import asyncio

@@ -35,7 +35,7 @@ class StorageDoor:
         self._limit = limit / timedelta(seconds=1)
 
     async def ask(self, call: Coroutine[Any, Any, T], *, limit: float | None = None) -> T:
-        """Await a call for so many seconds at most; whatever goes wrong becomes a `StorageError` or stays a `ChronoError`."""
+        """Await a call for so many seconds at most; what goes wrong is a `StorageError`, or stays a `ChronoError`."""
         seconds = self._limit if limit is None else min(limit, self._limit)
         try:
             async with asyncio.timeout(seconds):
@@ -56,7 +56,7 @@ class StorageDoor:
     def pause(self) -> float:
         """Return the seconds to wait before asking again: longer with each failure, and never together with others."""
         longest = min(0.1 * 2 ** min(self.failures, 16), _LONGEST_PAUSE)
-        return longest * random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards no secret
+        return float(longest * random.uniform(0.5, 1))
 
     def _answered(self) -> None:
         self.last_answer = self._time.now()

@@ -1,9 +1,9 @@
 """
 The storage's clock, as far as this instance knows it: it is the clock that plans.
 
-Between two answers it is carried on by the boot clock, which neither steps nor stops, from the moment at which the answer
-arrived: so the estimate is never ahead of the truth, and a step of this machine's wall clock cannot move it. Where the
-storage's clock *is* this machine's, a step is noticed and the storage is asked again.
+Between two answers it is carried on by the boot clock, which neither steps nor stops, from the moment at which the
+answer arrived: so the estimate is never ahead of the truth, and a step of this machine's wall clock cannot move it.
+Where the storage's clock *is* this machine's, a step is noticed and the storage is asked again.
 """
 
 from datetime import datetime, timedelta

@@ -26,7 +26,7 @@ class ThreadSafe:
         return asyncio.run_coroutine_threadsafe(verb(*args, **kwargs), self._loop)
 
     def call(self, verb: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a verb, wait, and return what it returns. From the loop's own thread that would wait for ever: an error."""
+        """Call a verb and return its answer. `RuntimeError` on the loop's own thread, which would wait for ever."""
         if self._loop is not None and self._loop is _running_loop():
             raise RuntimeError("this thread runs the scheduler's own event loop: await the verb instead")
         return self.submit(verb, *args, **kwargs).result()

@@ -1,8 +1,8 @@
 """
 Waiting for a result, wherever the run is.
 
-This instance's own results are told at once. Those of other instances are in the history, which is looked at as often as
-the poller looks.
+This instance's own results are told at once. Those of other instances are in the history, which is looked at as often
+as the poller looks.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """
 Reports what blocks the event loop: the job's name, and the line.
 
-A thread asks the loop for a sign of life. When none comes it looks at the stack of the loop's thread: no code on the loop
-could, since the loop is what is blocked.
+A thread asks the loop for a sign of life. When none comes it looks at the stack of the loop's thread: no code on the
+loop could, since the loop is what is blocked.
 """
 
 import asyncio

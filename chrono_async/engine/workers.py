@@ -19,12 +19,16 @@ _ADVICE = (
 
 def warn_if_one_of_several() -> None:
     """Say so, once for each scheduler that is started so."""
-    sign = sign_of_workers(os.environ, "gunicorn.arbiter" in sys.modules, multiprocessing.parent_process() is not None)
+    sign = sign_of_workers(
+        os.environ,
+        is_gunicorn="gunicorn.arbiter" in sys.modules,
+        has_parent=multiprocessing.parent_process() is not None,
+    )
     if sign:
         logger.warning(_ADVICE, sign)
 
 
-def sign_of_workers(environ: Mapping[str, str], is_gunicorn: bool, has_parent: bool) -> str | None:
+def sign_of_workers(environ: Mapping[str, str], *, is_gunicorn: bool, has_parent: bool) -> str | None:
     """Return what tells that this process has siblings, or None."""
     count = environ.get("WEB_CONCURRENCY", "")
     if count.isascii() and count.isdigit() and int(count) > 1:

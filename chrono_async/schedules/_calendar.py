@@ -47,11 +47,17 @@ class Wall:
     def following(self, wall: datetime) -> datetime | None:
         """Return the first match later than `wall`."""
         if self._seconds == 1:
-            return self._following_minute(wall)
+            return self._minute_from(wall, wall.minute + 1)
         if self._shows_minute(wall) and (later := self._seconds >> wall.second + 1):
-            return wall.replace(second=wall.second + _lowest(later) + 1, microsecond=0)
-        found = self._following_minute(wall)
+            return wall.replace(second=wall.second + 1 + _lowest(later), microsecond=0)
+        found = self._minute_from(wall, wall.minute + 1)
         return found and found.replace(second=_lowest(self._seconds))
+
+    def at_or_following(self, wall: datetime) -> datetime | None:
+        """Return `wall` if it matches, or else the first match later than it."""
+        if self._seconds == 1:
+            return self._minute_from(wall, wall.minute + (wall.second > 0 or wall.microsecond > 0))
+        return wall if self.matches(wall) else self.following(wall)
 
     def preceding(self, wall: datetime) -> datetime | None:
         """Return the last match earlier than `wall`."""
@@ -72,13 +78,16 @@ class Wall:
             and (self._is_daily or self._days_of(wall.year, wall.month) >> wall.day & 1)
         )
 
-    def _following_minute(self, wall: datetime) -> datetime | None:
+    def _minute_from(self, wall: datetime, minute: int) -> datetime | None:
+        """Return the first match at or after `minute` of the hour of `wall`; 60 is the next hour."""
         year, month, day, hour = wall.year, wall.month, wall.day, wall.hour
+        # The lowest bit is found here and there without a function for it: this is what `next` costs.
         if self._is_daily or self._days_of(year, month) >> day & 1:
-            if self._hours >> hour & 1 and (later := self._minutes >> wall.minute + 1):
-                return datetime(year, month, day, hour, wall.minute + 1 + _lowest(later), 0, 0, wall.tzinfo)
+            if self._hours >> hour & 1 and (later := self._minutes >> minute):
+                return datetime(year, month, day, hour, minute - 1 + (later & -later).bit_length(), 0, 0, wall.tzinfo)
             if later := self._hours >> hour + 1:
-                return datetime(year, month, day, hour + 1 + _lowest(later), _lowest(self._minutes), 0, 0, wall.tzinfo)
+                hour += (later & -later).bit_length()
+                return datetime(year, month, day, hour, _lowest(self._minutes), 0, 0, wall.tzinfo)
         found = self._day_after(year, month, day)
         return found and datetime(*found, _lowest(self._hours), _lowest(self._minutes), 0, 0, wall.tzinfo)
 

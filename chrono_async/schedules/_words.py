@@ -131,7 +131,7 @@ def _clock_changes(reading: Reading, around: datetime) -> list[str]:
 
 
 def _about_change(change: Stretch, reading: Reading) -> str:
-    old, new = change.start + change.before, change.start + change.offset
+    old, new = change.left, change.opens
     shown = shown_between(reading.wall, min(old, new), max(old, new))
     if shown is None:
         return ""

@@ -37,35 +37,76 @@ class Stretch(NamedTuple):
     end: datetime
     offset: timedelta
     before: timedelta
-
-    @property
-    def change(self) -> timedelta:
-        """How far the clocks leap forward at the start; nothing for a correction of the calendar."""
-        leap = self.offset - self.before
-        return leap if -_SUMMER_TIME <= leap <= _SUMMER_TIME else _NOTHING
+    change: timedelta
+    """How far the clocks leap forward at the start; nothing for a correction of the calendar."""
+    left: datetime
+    """What the clock on the wall showed when the start came."""
+    opens: datetime
+    """What it shows at the start."""
+    closes: datetime
+    """What it shows when the end comes."""
 
 
 def first_from(wall: Wall, zone: tzinfo, instant: datetime) -> datetime | None:
     """Return the first fire time at or after `instant`, in `zone`."""
     while True:
         stretch = _stretch_at(zone, instant)
-        found = _first_in(stretch, wall, instant)
-        if found is None or found < stretch.end:
-            return found and _show(found, zone)
-        # No wall time on the way matches, so fire times could only hide near the changes at either end of the way.
-        is_near_change = stretch.end - instant < _MARGIN
-        instant = stretch.end if is_near_change else max(stretch.end, found - _MARGIN)
+        shown = _first_shown(stretch, wall, instant)
+        if shown is not None and shown < stretch.closes:
+            return shown.replace(tzinfo=zone, fold=shown < stretch.left)
+        if shown is None or stretch.end == datetime.max:
+            return None
+        instant = _next_look(stretch, instant, _shift(shown, -stretch.offset))
+
+
+def _first_shown(stretch: Stretch, wall: Wall, instant: datetime) -> datetime | None:
+    """Return the first wall time that fires at or after `instant` if time went on as in `stretch`."""
+    since = _shift(instant, stretch.offset)
+    if stretch.change and wall.is_fixed:
+        if instant == stretch.start and shown_between(wall, stretch.left, stretch.opens):
+            return stretch.opens
+        since = max(since, stretch.left)
+    return wall.at_or_following(since)
+
+
+def _next_look(stretch: Stretch, instant: datetime, found: datetime) -> datetime:
+    """Return from where to go on if nothing fires up to the end of `stretch`, nor up to `found` but for changes."""
+    # No wall time on the way matches, so fire times could only hide near the changes at either end of the way.
+    is_near_change = stretch.end - instant < _MARGIN
+    return stretch.end if is_near_change else max(stretch.end, _shift(found, -_MARGIN))
 
 
 def last_until(wall: Wall, zone: tzinfo, instant: datetime) -> datetime | None:
     """Return the last fire time at or before `instant`, in `zone`: `first_from` in the mirror."""
     while True:
         stretch = _stretch_at(zone, instant)
-        found = _last_in(stretch, wall, instant)
-        if found is None or found >= stretch.start:
-            return found and _show(found, zone)
-        is_near_change = instant - stretch.start < _MARGIN
-        instant = stretch.start - _SECOND if is_near_change else min(stretch.start - _SECOND, found + _MARGIN)
+        shown = _last_shown(stretch, wall, instant)
+        if shown is not None and shown >= stretch.opens:
+            return shown.replace(tzinfo=zone, fold=shown < stretch.left)
+        if shown is None or stretch.start == datetime.min:
+            return None
+        instant = _previous_look(stretch, instant, _shift(shown, -stretch.offset))
+
+
+def _last_shown(stretch: Stretch, wall: Wall, instant: datetime) -> datetime | None:
+    """Return the last wall time that fires at or before `instant` if time had always gone as in `stretch`."""
+    until = _shift(instant, stretch.offset)
+    shown = until if wall.matches(until) else wall.preceding(until)
+    if shown is None or not (stretch.change and wall.is_fixed):
+        return shown
+    # What the change leapt over fires right after it; what it repeats has fired before it.
+    return max(shown, stretch.opens) if shown >= stretch.left else min(shown, stretch.opens - _SECOND)
+
+
+def _previous_look(stretch: Stretch, instant: datetime, found: datetime) -> datetime:
+    is_near_change = instant - stretch.start < _MARGIN
+    return stretch.start - _SECOND if is_near_change else min(stretch.start - _SECOND, _shift(found, _MARGIN))
+
+
+def shown_between(wall: Wall, low: datetime, high: datetime) -> datetime | None:
+    """Return the first match in `[low, high)`."""
+    shown = wall.at_or_following(low)
+    return shown if shown is not None and shown < high else None
 
 
 def changes(zone: tzinfo, year: int) -> list[Stretch]:
@@ -73,38 +114,11 @@ def changes(zone: tzinfo, year: int) -> list[Stretch]:
     return [stretch for stretch in _stretches(zone, year) if stretch.change and stretch.start.year == year]
 
 
-def _first_in(stretch: Stretch, wall: Wall, instant: datetime) -> datetime | None:
-    """Return the first fire time at or after `instant` if time went on as in `stretch`."""
-    since = _shift(instant, stretch.offset)
-    if wall.is_fixed and stretch.change > _NOTHING and instant == stretch.start:
-        if shown_between(wall, stretch.start + stretch.before, since):
-            return stretch.start
-    if wall.is_fixed and stretch.change < _NOTHING:
-        since = max(since, stretch.start + stretch.before)
-    shown = since if wall.matches(since) else wall.following(since)
-    return shown and _shift(shown, -stretch.offset)
-
-
-def _last_in(stretch: Stretch, wall: Wall, instant: datetime) -> datetime | None:
-    """Return the last fire time at or before `instant` if time had always gone as in `stretch`."""
-    until = _shift(instant, stretch.offset)
-    shown = until if wall.matches(until) else wall.preceding(until)
-    if shown is None or not (wall.is_fixed and stretch.change):
-        return shown and _shift(shown, -stretch.offset)
-    if stretch.start + stretch.before <= shown:
-        # Shown after both clocks' readings at the change, or leapt over by it.
-        return max(shown - stretch.offset, stretch.start)
-    return min(shown - stretch.offset, stretch.start - _SECOND)
-
-
-def shown_between(wall: Wall, low: datetime, high: datetime) -> datetime | None:
-    """Return the first match in `[low, high)`."""
-    shown = low if wall.matches(low) else wall.following(low)
-    return shown if shown is not None and shown < high else None
-
-
 def _stretch_at(zone: tzinfo, instant: datetime) -> Stretch:
-    return next(stretch for stretch in _stretches(zone, instant.year) if instant < stretch.end)
+    for stretch in _stretches(zone, instant.year):
+        if instant < stretch.end:
+            return stretch
+    raise AssertionError("the stretches of a year end after it")
 
 
 @lru_cache(maxsize=4096)
@@ -117,9 +131,16 @@ def _stretches(zone: tzinfo, year: int) -> tuple[Stretch, ...]:
         earlier, probe = probe, min(_shift(probe, _PROBE), last)
         if _offset(zone, probe) != offset:
             change = _change_between(zone, earlier, probe)
-            stretches.append(Stretch(start, change, offset, before))
+            stretches.append(_stretch(start, change, offset, before))
             start, before, offset = change, offset, _offset(zone, probe)
-    return (*stretches, Stretch(start, last, offset, before))
+    return (*stretches, _stretch(start, last, offset, before))
+
+
+def _stretch(start: datetime, end: datetime, offset: timedelta, before: timedelta) -> Stretch:
+    leap = offset - before
+    change = leap if abs(leap) <= _SUMMER_TIME else _NOTHING
+    left, opens, closes = _shift(start, before), _shift(start, offset), _shift(end, offset)
+    return Stretch(start, end, offset, before, change, left, opens, closes)
 
 
 def _change_between(zone: tzinfo, low: datetime, high: datetime) -> datetime:
@@ -136,10 +157,6 @@ def _offset(zone: tzinfo, instant: datetime) -> timedelta:
     instant = min(max(instant, datetime.min + 2 * _DAY), datetime.max - 2 * _DAY)
     offset = instant.replace(tzinfo=UTC).astimezone(zone).utcoffset()
     return _NOTHING if offset is None else offset
-
-
-def _show(instant: datetime, zone: tzinfo) -> datetime:
-    return instant.replace(tzinfo=UTC).astimezone(zone)
 
 
 def _shift(moment: datetime, by: timedelta) -> datetime:

@@ -17,7 +17,7 @@ from .base import MICROSECOND, ScheduleModel, require_aware
 
 DayMatch = Literal["either", "both"]
 
-_SECOND = timedelta(seconds=1)
+_LAST = datetime.max - MICROSECOND
 
 
 class CronSchedule(ScheduleModel):
@@ -79,12 +79,12 @@ class CronSchedule(ScheduleModel):
         """Return the first fire time strictly later than `after`, in the schedule's zone."""
         if after.tzinfo is UTC and self._zone is UTC:
             return self._wall.following(after)
-        instant = _second_after(after)
+        instant = _instant_after(after)
         return instant and _zones.first_from(self._wall, self._zone, instant)
 
     def previous(self, before: datetime) -> datetime | None:
         """Return the last fire time strictly earlier than `before`, in the schedule's zone."""
-        instant = _second_before(before)
+        instant = _instant_before(before)
         return instant and _zones.last_until(self._wall, self._zone, instant)
 
     def bind(self, *, job_id: str, timezone: str, now: datetime, start_at: datetime | None = None) -> Self:
@@ -131,19 +131,22 @@ def zone_named(name: str) -> tzinfo:
         raise ScheduleError(f"timezone={name!r}: no such zone; write an IANA name such as 'Europe/London'") from None
 
 
-def _second_after(moment: datetime) -> datetime | None:
-    """Return the first whole second later than `moment`, as an instant for `_zones`."""
+def _instant_after(moment: datetime) -> datetime | None:
+    """Return the first instant later than `moment`, as `_zones` has them."""
     try:
-        instant = require_aware(moment, "after").astimezone(UTC)
-        return instant.replace(microsecond=0, tzinfo=None) + _SECOND
+        return moment.replace(tzinfo=None) - _offset_of(moment, "after") + MICROSECOND
     except OverflowError:
         return datetime.min if moment.year == 1 else None
 
 
-def _second_before(moment: datetime) -> datetime | None:
-    """Return the last whole second earlier than `moment`, as an instant for `_zones`."""
+def _instant_before(moment: datetime) -> datetime | None:
+    """Return the last instant earlier than `moment`, as `_zones` has them."""
     try:
-        instant = require_aware(moment, "before").astimezone(UTC)
-        return (instant.replace(tzinfo=None) - MICROSECOND).replace(microsecond=0)
+        return moment.replace(tzinfo=None) - _offset_of(moment, "before") - MICROSECOND
     except OverflowError:
-        return None if moment.year == 1 else datetime.max.replace(microsecond=0)
+        return None if moment.year == 1 else _LAST
+
+
+def _offset_of(moment: datetime, what: str) -> timedelta:
+    offset = moment.utcoffset()
+    return require_aware(moment, what).resolution if offset is None else offset

@@ -172,7 +172,7 @@ def abandon(record: JobRecord, now: datetime) -> RunRecord:
         record.id,
         record.running or record.claimed or now,
         RunStatus.ABANDONED,
-        instance_id=record.owner or "",
+        instance_id=_instance_of(record.owner or ""),
         attempt=record.attempt if manual is None else manual.attempt,
         token=record.token,
         manual=manual is not None,
@@ -182,6 +182,11 @@ def abandon(record: JobRecord, now: datetime) -> RunRecord:
         record.manual = None
     _end_lease(record, JobStatus.FAILED)
     return row
+
+
+def _instance_of(owner: str) -> str:
+    """An owner id is unique per claim: by custom the instance's id, a slash, and what makes it so."""
+    return owner.rpartition("/")[0] or owner
 
 
 def _end_lease(record: JobRecord, status: JobStatus) -> None:
@@ -196,7 +201,7 @@ def abandon_flight(record: JobRecord, flight: Flight, now: datetime) -> RunRecor
         record.id,
         flight.fire_time,
         RunStatus.ABANDONED,
-        instance_id=flight.owner,
+        instance_id=_instance_of(flight.owner),
         attempt=1,
         token=flight.token,
         manual=flight.manual,
