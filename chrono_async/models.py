@@ -224,8 +224,7 @@ class ClaimAnswer(NamedTuple):
     verdicts: list[ClaimVerdict]
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(NamedTuple):
     """A row of the history: how an attempt ended, or fire times that had none."""
 
     job_id: str
@@ -260,6 +259,8 @@ class PointerMove(NamedTuple):
     revision: int
     next_run: datetime | None
     queued: bool = False
+    is_counted: bool = False
+    """At most once: the claim has counted the run towards `max_runs`, and moved the pointer past its fire time."""
 
 
 class Outcome(NamedTuple):
@@ -268,7 +269,7 @@ class Outcome(NamedTuple):
     lease: Lease
     run: RunRecord
     move: PointerMove | None
-    """None where the claim has moved the pointer already, and for manual runs, which move none."""
+    """None where the claim has freed the job already, and for manual runs, which move none."""
     skipped: RunRecord | None = None
     """The row for fire times that the run overlapped."""
 

@@ -180,6 +180,9 @@ def resolve_backlog(
 
 
 def _fire_once(schedule: Schedule, due: datetime, now: datetime) -> Backlog:
+    upcoming = _utc(schedule.next(due))
+    if upcoming is None or upcoming > now:
+        return Backlog(due, due)
     run = latest(schedule, due, now) or due
     return Backlog(run, run, _missed(schedule, due, run))
 
@@ -261,7 +264,7 @@ def default_grace(policies: Policies, poll_interval: timedelta) -> timedelta:
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.astimezone(UTC)
+    return moment if moment is None or moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 __all__ = [

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast
 
+from ._html import JobList, RunList, scheduler_html
 from .clock import Clock, SystemClock
 from .decorators import JobDecorators
 from .durations import Duration, to_non_negative, to_positive
@@ -242,7 +243,7 @@ class AsyncScheduler(JobDecorators):
 
     async def list_jobs(self) -> list[JobInfo]:
         """Return all jobs of the storage, those of other instances too."""
-        return await self._desk.list()
+        return JobList(await self._desk.list())
 
     async def wait_for_job(
         self, job_id: str, *, run_id: str | None = None, timeout: Duration | None = None
@@ -259,7 +260,7 @@ class AsyncScheduler(JobDecorators):
 
     async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:
         """Return the latest rows of the history, the newest first; the storage keeps it to a bound."""
-        return await self._state.door.ask(self._state.door.storage.list_runs(job_id, limit=limit))
+        return RunList(await self._state.door.ask(self._state.door.storage.list_runs(job_id, limit=limit)))
 
     async def list_instances(self) -> list[InstanceInfo]:
         """Return the instances that were heard of lately, and which jobs they have functions for."""
@@ -276,6 +277,9 @@ class AsyncScheduler(JobDecorators):
     def health(self) -> Health:
         """Return how the instance is doing, without asking anybody."""
         return take_health(self._state, self._session)
+
+    def _repr_html_(self) -> str:
+        return scheduler_html(self.health(), self.guarantees, {j.id: j.schedule for j in self._state.registry})
 
     @property
     def threadsafe(self) -> ThreadSafe:

@@ -17,10 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-# The front door, once it is there.
-from chrono_async.clock import SystemClock
-from chrono_async.errors import ScheduleError
-from chrono_async.schedules import CronSchedule
+from chrono_async import CronSchedule, ScheduleError, SystemClock
 
 
 class Dialect(StrEnum):
@@ -30,7 +27,9 @@ class Dialect(StrEnum):
     EXTENDED = "extended"
 
 
-Expression = Annotated[str, typer.Argument(metavar="EXPR", help="A cron expression, quoted, or a macro such as @daily.")]
+Expression = Annotated[
+    str, typer.Argument(metavar="EXPR", help="A cron expression, quoted, or a macro such as @daily.")
+]
 Zone = Annotated[str, typer.Option("--tz", metavar="ZONE", help="The IANA time zone to read it in.")]
 Count = Annotated[int, typer.Option("-n", "--count", min=1, max=10_000, help="How many fire times to show.")]
 DialectOption = Annotated[Dialect, typer.Option(help="The dialect to read it in.")]
@@ -78,7 +77,7 @@ def print_explanation(words: str, times: list[datetime], tz: str, warnings: list
     console.print(words, markup=False, highlight=False, style="bold")
     console.print(times_table(times, tz))
     for warning in warnings:
-        console.print(f"warning: {warning}", markup=False, highlight=False, style="yellow")
+        console.print(f"warning: {warning}", markup=False, highlight=False, style="yellow", soft_wrap=True)
 
 
 @contextmanager

@@ -91,6 +91,8 @@ class Desk:
             options=options.local,
             policies=options.policies,
             grace=grace,
+            is_parallel=options.policies.is_parallel,
+            at_most_once=options.policies.at_most_once,
         )
 
     async def _register(self, new: NewJob, job: LocalJob) -> JobRecord:

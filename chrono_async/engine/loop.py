@@ -8,14 +8,14 @@ import inspect
 import itertools
 import logging
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from ..errors import StorageError
 from ..events import FireTimesMissed
 from ..models import ClaimAnswer, ClaimVerdict, Due, Early, Granted, Held
 from ..policies import Overlap
-from .planner import Advance, Claim, plan
+from .planner import Advance, Claim, deadline, plan
 from .registry import LocalJob
 from .run import Run, Why
 from .runner import Runner
@@ -121,7 +121,7 @@ class RunLoop:
         claims: list[_Planned] = []
         for candidate in candidates:
             job = self._state.registry.get(candidate.due.job_id)
-            if job is None or self._is_overlapping(job):
+            if job is None or self._is_overlapping(job, candidate.due):
                 continue
             step = self._decide(job, candidate)
             if isinstance(step, Claim):
@@ -131,15 +131,27 @@ class RunLoop:
         if claims:
             await self._claim(claims)
 
-    def _is_overlapping(self, job: LocalJob) -> bool:
+    def _is_overlapping(self, job: LocalJob, due: Due) -> bool:
         """Whether an own run is going: what comes next for the job is then settled with it."""
         runs = self._state.runs.of(job.id)
-        if not runs or job.policies.is_parallel:
+        if not runs or job.is_parallel:
             return False
         if job.policies.overlap is Overlap.CANCEL_RUNNING:
-            for run in runs:
-                run.cancel(Why.OVERLAP)
+            self._interrupt(job, due, runs)
         return True
+
+    def _interrupt(self, job: LocalJob, due: Due, runs: list[Run]) -> None:
+        """Cancel the runs if a fire time has come since their claim; else put the next one on the timeline, to do so."""
+        upcoming = _next_of(job, max(max(run.claimed_at, run.fire_time) for run in runs))
+        if upcoming is None:
+            return
+        interruption = due._replace(when=upcoming, next_run=upcoming, bound=None, trigger=None)
+        at = deadline(job, interruption)
+        if at > self._state.time.now():
+            self._state.timeline.arm(interruption, at)  # beyond the horizon too: the poller sees a held job's lease only
+            return
+        for run in runs:
+            run.cancel(Why.OVERLAP)
 
     def _decide(self, job: LocalJob, candidate: _Candidate) -> Claim | Advance | None:
         """Ask the rules. A schedule of a user's own may fail; that costs its job a turn, and nobody else anything."""
@@ -194,7 +206,7 @@ class RunLoop:
             case Granted():
                 state.arm(verdict.due)
                 self._runner.start(_make_run(planned, verdict, now, trust_until))
-                self._arm_cancellation(planned, now)
+                self._is_overlapping(planned.job, planned.due)  # the next fire time may have to interrupt this run
             case Held(until):
                 state.arm(planned.due._replace(when=max(until, now + _REARM)))
             case Early(by):
@@ -202,17 +214,19 @@ class RunLoop:
             case _:  # gone, or moved by somebody else: the poll brings what is to be known of it
                 state.hurry.set()
 
-    def _arm_cancellation(self, planned: _Planned, now: datetime) -> None:
-        """With CANCEL_RUNNING the next fire time interrupts this run: the timeline must know of it."""
-        if planned.job.policies.overlap is not Overlap.CANCEL_RUNNING:
-            return
-        upcoming = planned.job.schedule.next(max(now, planned.claim.request.fire_time))
-        if upcoming is not None:
-            self._state.arm(planned.due._replace(when=upcoming, next_run=upcoming, bound=None, trigger=None))
-
     def _put_back(self, candidates: Iterable[_Candidate], pause: timedelta) -> None:
         for candidate in candidates:
             self._state.arm_later(candidate.due, pause)
+
+
+def _next_of(job: LocalJob, after: datetime) -> datetime | None:
+    """Ask the schedule; one of a user's own that fails has no next fire time, and harms no other job."""
+    try:
+        upcoming = job.schedule.next(after)
+    except Exception:
+        logger.exception("the schedule of job %r failed; nothing interrupts its run", job.id)
+        return None
+    return None if upcoming is None else upcoming.astimezone(UTC)
 
 
 def _make_run(planned: _Planned, granted: Granted, now: datetime, trust_until: float) -> Run:
@@ -226,7 +240,7 @@ def _make_run(planned: _Planned, granted: Granted, now: datetime, trust_until: f
         missed=missed,
         expected=granted.next_run,
         revision=request.revision,
-        moves_pointer=not (request.manual or request.moves),
+        moves_pointer=not (request.manual or request.frees),
         claimed_at=now,
         trust_until=trust_until,
         at_most_once=request.moves or request.frees,

@@ -27,8 +27,9 @@ class Advance(NamedTuple):
 def plan(job: LocalJob, due: Due, now: datetime, found: datetime, instance_id: str) -> Claim | Advance:
     """Decide about `due`, first found due at `found`, at the storage's time `now`."""
     if due.trigger is not None:
-        frees = job.policies.is_parallel
-        return Claim(ClaimRequest(due.job_id, due.next_run, due.trigger, due.revision, manual=True, frees=frees))
+        return Claim(
+            ClaimRequest(due.job_id, due.next_run, due.trigger, due.revision, manual=True, frees=job.is_parallel)
+        )
     if due.next_run is None:
         raise ValueError(f"job {due.job_id!r} is due without a fire time")
     if due.bound is not None:
@@ -44,11 +45,11 @@ def plan(job: LocalJob, due: Due, now: datetime, found: datetime, instance_id: s
 
 
 def _request(job: LocalJob, due: Due, fire_time: datetime) -> ClaimRequest:
-    if not job.policies.at_most_once:
+    if not job.at_most_once:
         return ClaimRequest(due.job_id, due.next_run, fire_time, due.revision)
     moves_to = move_at_claim(job.schedule, fire_time).next_run
     return ClaimRequest(
-        due.job_id, due.next_run, fire_time, due.revision, moves=True, moves_to=moves_to, frees=job.policies.is_parallel
+        due.job_id, due.next_run, fire_time, due.revision, moves=True, moves_to=moves_to, frees=job.is_parallel
     )
 
 

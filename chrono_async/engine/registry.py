@@ -27,6 +27,9 @@ class LocalJob:
     options: LocalOptions
     policies: Policies
     grace: timedelta
+    is_parallel: bool
+    """Whether its runs may overlap each other."""
+    at_most_once: bool
     revision: int = 0
 
     def adopt(self, record: JobRecord) -> None:

@@ -39,7 +39,7 @@ class Run:
     """The pointer, as the claim left it."""
     revision: int
     moves_pointer: bool
-    """Whether settling moves the pointer: the claim has not done so, and the run is no manual one."""
+    """Whether settling moves the pointer: the run is no manual one, and its claim has not freed the job."""
     claimed_at: datetime
     trust_until: float
     """Boot-clock seconds until which the lease is trusted."""
@@ -117,10 +117,10 @@ class RunTable:
             del self._by_job[run.job.id]
 
 
-def arguments_of(run: Run) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments_of(run: Run) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Return what the function is called with: what the trigger brought, else the job's own."""
     if not run.arguments:
-        return run.job.options.args, dict(run.job.options.kwargs)
+        return run.job.options.args, run.job.options.kwargs
     return parse_arguments(run.arguments)
 
 

@@ -7,6 +7,7 @@ The body's every ending is caught here, `SystemExit` too: it harms only itself. 
 import asyncio
 import inspect
 import random
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -96,7 +97,7 @@ class Runner:
         if inspect.isawaitable(answer):  # a plain function that hands back a coroutine, such as a lambda
             await answer
 
-    async def _call_in_thread(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def _call_in_thread(self, run: Run, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call a plain function. A thread cannot be stopped: out of time or cancelled, its run ends when it does."""
         if self._threads is None:
             self._threads = CapacityLimiter(self._state.settings.max_threads)
@@ -152,7 +153,7 @@ class Runner:
         except Exception:  # noqa: BLE001 - logged; the outcome must not be lost with it
             logger.exception("the schedule of job %r failed; the job has no next run", run.job.id)
             move = Move(None)
-        return PointerMove(run.expected, run.revision, move.next_run, move.queued), move.skipped
+        return PointerMove(run.expected, run.revision, move.next_run, move.queued, run.at_most_once), move.skipped
 
 
 def _wants_retry(run: Run, error: BaseException) -> bool:

@@ -58,6 +58,7 @@ class Settler:
     def drop(self, run: Run) -> None:
         """Forget a run whose lease is not ours any more."""
         self._forget(run)
+        self._state.hurry.set()  # whatever its job is now, nothing was armed while it ran here
 
     async def run(self) -> None:
         """Write what arrives, for ever."""

@@ -10,9 +10,10 @@ from datetime import timedelta
 from ..clock import Clock
 from ..events import EventBus
 from ..models import Due
+from ..policies import Overlap
 from ..storage.base import LeasingStorage
 from .planner import deadline, horizon_end
-from .registry import Registry
+from .registry import LocalJob, Registry
 from .results import Results
 from .run import RunTable
 from .settings import Settings
@@ -68,9 +69,17 @@ class State:
         if job is None or due.revision != job.revision:
             self.hurry.set()
             return
+        if self.runs.of(due.job_id) and not job.is_parallel:
+            self._look_at_own_run(job, due)
+            return
         at = deadline(job, due)
         if at <= horizon_end(self.time.now(), self.settings.horizon):
             self.timeline.arm(due, at)
+
+    def _look_at_own_run(self, job: LocalJob, due: Due) -> None:
+        """What comes next for a job that runs here is settled with its run; but perhaps it ends that run."""
+        if job.policies.overlap is Overlap.CANCEL_RUNNING:
+            self.timeline.arm(due, self.time.now())
 
     def arm_later(self, due: Due, pause: timedelta) -> None:
         """Put a job back, to be looked at after a pause."""

@@ -16,24 +16,21 @@ _STEP = timedelta(milliseconds=500)
 class StorageTime:
     """What time it is in the storage."""
 
-    __slots__ = ("_base", "_base_boot", "_clock", "_wall_lead")
+    __slots__ = ("_base", "_base_boot", "_clock", "_wall_lead", "boot")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.boot = clock.boot  # seconds; trust in leases is counted by it
         self._wall_lead = self._lead()
         self.observe(clock.now())
 
     def observe(self, now: datetime) -> None:
         """Take in the time that came with an answer."""
-        self._base, self._base_boot = now, self._clock.boot()
+        self._base, self._base_boot = now, self.boot()
 
     def now(self) -> datetime:
         """Return the storage's time, or a little less."""
-        return self._base + timedelta(seconds=self._clock.boot() - self._base_boot)
-
-    def boot(self) -> float:
-        """Return the boot clock's seconds, by which trust in leases is counted."""
-        return self._clock.boot()
+        return self._base + timedelta(0, self.boot() - self._base_boot)
 
     def has_stepped(self) -> bool:
         """Whether this machine's wall clock was set since the last time of asking."""

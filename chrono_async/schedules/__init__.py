@@ -5,10 +5,10 @@ When things happen: schedules are values that answer `next(after)`, and know nei
 from .base import Schedule, occurrences
 from .between import count, latest
 from .cron import CronSchedule
-from .definition import AnySchedule, bind, declared, dump, load
+from .definition import bind, declared, dump, load
 from .interval import IntervalSchedule
 from .one_shot import OneShotSchedule
-from .window import WindowedSchedule
+from .window import AnySchedule, WindowedSchedule
 
 __all__ = [
     "AnySchedule",

@@ -11,6 +11,8 @@ from datetime import MAXYEAR, MINYEAR, date, datetime
 
 from ._crontab import DAY, MONTH, WEEKDAY, Columns, MovingDays, span
 
+FIRST, LAST = datetime.min, datetime.max  # noqa: DTZ901  # walls have no zone
+
 _CYCLE = 400
 _IN_EVERY_MONTH = span(1, 28)
 LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -27,14 +29,23 @@ class Wall:
     """
 
     __slots__ = (
-        "_days", "_either", "_hours", "_is_daily", "_minutes", "_months", "_moving", "_seconds", "_weekdays", "is_fixed",
-    )  # fmt: skip
+        "_days",
+        "_either",
+        "_hours",
+        "_is_daily",
+        "_minutes",
+        "_months",
+        "_moving",
+        "_seconds",
+        "_weekdays",
+        "is_fixed",
+    )
 
     def __init__(self, columns: Columns, *, always_both: bool) -> None:
         self._seconds, self._minutes, self._hours = columns.seconds, columns.minutes, columns.hours
         self._days, self._months, self._weekdays = columns.days, columns.months, columns.weekdays * _SIX_WEEKS
         self._moving = columns.moving
-        minute, hour, day, _, weekday = columns.stars
+        minute, hour, day, weekday = columns.stars
         self.is_fixed = not (minute or hour)
         self._either = not (always_both or day or weekday)
         self._is_daily = columns.days == DAY.full and columns.weekdays == WEEKDAY.full and columns.months == MONTH.full
@@ -89,7 +100,7 @@ class Wall:
                 hour += (later & -later).bit_length()
                 return datetime(year, month, day, hour, _lowest(self._minutes), 0, 0, wall.tzinfo)
         found = self._day_after(year, month, day)
-        return found and datetime(*found, _lowest(self._hours), _lowest(self._minutes), 0, 0, wall.tzinfo)
+        return found and _at(found, _lowest(self._hours), _lowest(self._minutes), wall)
 
     def _day_after(self, year: int, month: int, day: int) -> tuple[int, int, int] | None:
         if later := self._days_of(year, month) >> day + 1:
@@ -115,7 +126,7 @@ class Wall:
             if earlier := self._hours & (1 << hour) - 1:
                 return datetime(year, month, day, _highest(earlier), _highest(self._minutes), 0, 0, wall.tzinfo)
         found = self._day_before(year, month, day)
-        return found and datetime(*found, _highest(self._hours), _highest(self._minutes), 0, 0, wall.tzinfo)
+        return found and _at(found, _highest(self._hours), _highest(self._minutes), wall)
 
     def _day_before(self, year: int, month: int, day: int) -> tuple[int, int, int] | None:
         if earlier := self._days_of(year, month) & (1 << day) - 1:
@@ -144,6 +155,10 @@ class Wall:
             days |= _moving_days(self._moving[0], weekday, length)
             weekdays |= _moving_weekdays(self._moving[1], weekday, length)
         return (days | weekdays if self._either else days & weekdays) & (2 << length) - 1
+
+
+def _at(day: tuple[int, int, int], hour: int, minute: int, wall: datetime) -> datetime:
+    return datetime(*day, hour, minute, tzinfo=wall.tzinfo)
 
 
 def _lowest(mask: int) -> int:

@@ -29,19 +29,26 @@ MACROS = {
 
 
 class Field(NamedTuple):
-    """One of the columns of an expression: its name, its range, and what each spelling of a value means."""
+    """One of the columns of an expression: its name and range, and what is looked up instead of read."""
 
     name: str
     low: int
     high: int
     values: dict[str, int]
-    full: int
+    """Each way to write a value."""
+    masks: dict[str, int]
+    """The masks of a star and of each value."""
+
+    @property
+    def full(self) -> int:
+        """The mask of all values."""
+        return self.masks["*"]
 
 
 def _field(name: str, low: int, high: int, names: str = "") -> Field:
     values = {str(n): n for n in range(low, high + 1)} | {f"{n:02}": n for n in range(low, min(high, 9) + 1)}
     values |= {word: n for n, word in enumerate(names.split(), low)}
-    return Field(name, low, high, values, span(low, high))
+    return Field(name, low, high, values, {text: 1 << n for text, n in values.items()} | {"*": span(low, high)})
 
 
 def span(low: int, high: int, step: int = 1) -> int:
@@ -56,14 +63,12 @@ HOUR = _field("hour", 0, 23)
 DAY = _field("day-of-month", 1, 31)
 MONTH = _field("month", 1, 12, "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC")
 WEEKDAY = _field("day-of-week", 0, 6, "SUN MON TUE WED THU FRI SAT")
-FIELDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 
 _SUNDAY_TOO = WEEKDAY._replace(high=7, values=WEEKDAY.values | {"7": 7, "07": 7})
 _EXTENDED_FIELDS = (SECOND, MINUTE, HOUR, DAY, MONTH, _SUNDAY_TOO)
 
 # The days that a hashed slot may fall on: those that every month has.
 _HASHED_DAYS = DAY._replace(high=28)
-_HASHED_WEEKDAYS = WEEKDAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +103,8 @@ class Columns(NamedTuple):
     days: int
     months: int
     weekdays: int
-    stars: list[bool]
-    """Whether minute, hour, day, month and weekday begin with a star."""
+    stars: tuple[bool, bool, bool, bool]
+    """Whether minute, hour, day-of-month and day-of-week begin with a star."""
     moving: tuple[MovingDays, MovingDays] | None = None
     """What of day-of-month and of day-of-week depends on the month."""
 
@@ -124,11 +129,16 @@ def _advised(error: InvalidCronExprError, expression: str) -> InvalidCronExprErr
 
 
 def _standard(expression: str, texts: list[str]) -> Columns:
-    minutes, hours, days, months, weekdays = [
-        field.full if text == "*" else _mask(expression, field, text)
-        for field, text in zip(FIELDS, texts, strict=True)
-    ]
-    return Columns(1, minutes, hours, days, months, weekdays, [text[0] == "*" for text in texts])
+    minute, hour, day, month, weekday = texts
+    return Columns(
+        1,
+        MINUTE.masks.get(minute) or _mask(expression, MINUTE, minute),
+        HOUR.masks.get(hour) or _mask(expression, HOUR, hour),
+        DAY.masks.get(day) or _mask(expression, DAY, day),
+        MONTH.masks.get(month) or _mask(expression, MONTH, month),
+        WEEKDAY.masks.get(weekday) or _mask(expression, WEEKDAY, weekday),
+        (minute[0] == "*", hour[0] == "*", day[0] == "*", weekday[0] == "*"),
+    )
 
 
 def split(expression: str, dialect: Dialect = "standard") -> list[str]:
@@ -164,12 +174,9 @@ def _macro(expression: str, texts: list[str]) -> str:
 
 def _mask(expression: str, field: Field, text: str) -> int:
     """Return the mask of one field of the standard dialect."""
-    value = field.values.get(text)
-    if value is not None:
-        return 1 << value
     mask = 0
     for item in text.split(","):
-        mask |= _item(expression, field, item)
+        mask |= field.masks.get(item) or _item(expression, field, item)
     return mask
 
 
@@ -247,7 +254,7 @@ class _Extended:
         weekday = weekday & WEEKDAY.full | weekday >> 7
         days, weekdays = self._moving[DAY.name], self._moving[WEEKDAY.name]
         moving = None if days == weekdays == NO_MOVING_DAYS else (days, weekdays)
-        return Columns(second, minute, hour, day, month, weekday, _leading_stars(six[1:]), moving)
+        return Columns(second, minute, hour, day, month, weekday, _stars(six), moving)
 
     def _field(self, field: Field, text: str) -> int:
         mask = 0
@@ -269,12 +276,13 @@ class _Extended:
     def _with_range(self, field: Field, item: str) -> str:
         """Read `n/s` as `n-max/s`."""
         body, slash, step = item.partition("/")
-        lone = slash and body != "*" and "-" not in body
-        return f"{body}-{min(field.high, 6) if field.name == WEEKDAY.name else field.high}/{step}" if lone else item
+        last = WEEKDAY.high if field.name == WEEKDAY.name else field.high
+        is_lone = slash and body != "*" and "-" not in body
+        return f"{body}-{last}/{step}" if is_lone else item
 
     def _hashed(self, field: Field, item: str) -> int:
         """`H` is one slot of the field, `H/s` every `s`-th from a slot below `s`."""
-        field = {DAY.name: _HASHED_DAYS, WEEKDAY.name: _HASHED_WEEKDAYS}.get(field.name, field)
+        field = {DAY.name: _HASHED_DAYS, WEEKDAY.name: WEEKDAY}.get(field.name, field)
         width = field.high - field.low + 1
         if item == "H":
             return 1 << field.low + self._slot(field, width)
@@ -300,7 +308,8 @@ class _Extended:
         """`n#k` and `nL`."""
         word, hash_sign, count = item.partition("#")
         if hash_sign:
-            return self._note(WEEKDAY, MovingDays(nth_weekdays=((self._weekday(field, word, item), self._week(item, count)),)))
+            nth = self._weekday(field, word, item), self._week(item, count)
+            return self._note(WEEKDAY, MovingDays(nth_weekdays=(nth,)))
         if item[-1:] == "L" and len(item) > 1:
             return self._note(WEEKDAY, MovingDays(last_weekdays=self._weekday(field, item[:-1], item)))
         return False
@@ -320,6 +329,7 @@ class _Extended:
         return True
 
 
-def _leading_stars(texts: list[str]) -> list[bool]:
+def _stars(six: list[str]) -> tuple[bool, bool, bool, bool]:
     # `?` says as little as a star, and `H/s` is a star with a step and a hashed start.
-    return [text[0] in "*?" or text[:2].upper() == "H/" for text in texts]
+    minute, hour, day, weekday = (six[n][0] in "*?" or six[n][:2].upper() == "H/" for n in (1, 2, 3, 5))
+    return minute, hour, day, weekday

@@ -14,7 +14,20 @@ from ._zones import Stretch, changes, shown_between
 
 _MISSING = "saying cron expressions in words needs a package more: pip install 'chrono-async[words]'"
 _FIELDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY)
-_MONTHS = "January February March April May June July August September October November December".split()
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 _LOOKED_AHEAD = timedelta(days=2 * 366)
 
 
@@ -29,7 +42,7 @@ class Reading(NamedTuple):
 
 
 def explain(reading: Reading) -> str:
-    """Say the expression in English; `ScheduleError` with the command that installs what knows how, if it is missing."""
+    """Say the expression in English; `ScheduleError`, with the command that installs it, if the package is missing."""
     try:
         from cron_descriptor import Options, get_description  # noqa: PLC0415  # an extra
     except ImportError:
@@ -41,8 +54,9 @@ def explain(reading: Reading) -> str:
 
 
 def _plain_texts(reading: Reading) -> list[str]:
-    masks = reading.columns[6 - len(reading.texts) : 6]
-    return [_plain(text, mask) for text, mask in zip(reading.texts, masks, strict=True)]
+    read = reading.columns
+    masks = [read.seconds, read.minutes, read.hours, read.days, read.months, read.weekdays]
+    return [_plain(text, mask) for text, mask in zip(reading.texts, masks[-len(reading.texts) :], strict=True)]
 
 
 def _plain(text: str, mask: int) -> str:
@@ -106,7 +120,7 @@ def _two_kinds_of_days(reading: Reading) -> list[str]:
         return []
     if reading.asks_both:
         rule = "a day has to match both, as day_match='both' asks for"
-    elif reading.columns.stars[2] or reading.columns.stars[4]:
+    elif reading.columns.stars[2] or reading.columns.stars[3]:
         rule = "a day has to match both, since one of them begins with *"
     else:
         rule = "a day matches if either does; day_match='both' asks for both"
@@ -114,7 +128,7 @@ def _two_kinds_of_days(reading: Reading) -> list[str]:
 
 
 def _is_either(reading: Reading) -> bool:
-    return not (reading.asks_both or reading.columns.stars[2] or reading.columns.stars[4])
+    return not (reading.asks_both or reading.columns.stars[2] or reading.columns.stars[3])
 
 
 def _clock_changes(reading: Reading, around: datetime) -> list[str]:
@@ -123,7 +137,7 @@ def _clock_changes(reading: Reading, around: datetime) -> list[str]:
         return []
     since = around.astimezone(UTC).replace(tzinfo=None)
     ahead = [change for year in range(3) for change in changes(reading.zone, since.year + year)]
-    told = {}
+    told: dict[bool, str] = {}
     for change in ahead:
         if since <= change.start <= since + _LOOKED_AHEAD and (sentence := _about_change(change, reading)):
             told.setdefault(change.change > timedelta(0), sentence)

@@ -7,14 +7,15 @@ show does not happen, and what it shows twice happens twice. A change of more th
 correction of the calendar (Samoa has no 30 December 2011), and then nothing is made up and nothing is left out.
 
 A zone's time is seen as stretches between two changes, in which wall time is UTC plus a constant. Instants here are
-naive datetimes in UTC, so that comparing and adding them asks no zone anything.
+naive datetimes in UTC, and wall times are datetimes in the zone itself, of which Python compares and adds what the wall
+shows: neither asks the zone anything.
 """
 
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
 
-from ._calendar import Wall
+from ._calendar import FIRST, LAST, Wall
 
 _SUMMER_TIME = timedelta(hours=3)
 _NOTHING = timedelta(0)
@@ -45,6 +46,19 @@ class Stretch(NamedTuple):
     """What it shows at the start."""
     closes: datetime
     """What it shows when the end comes."""
+    settled: datetime
+    """From when on it shows what it has not shown before."""
+
+
+def first_after(wall: Wall, zone: tzinfo, local: datetime) -> datetime | None:
+    """Return the first fire time later than `local` if the wall alone can tell, as nearly always; or None."""
+    if local.fold:
+        return None
+    for stretch in _stretches(zone, local.year):
+        if local < stretch.closes:
+            shown = wall.following(local) if local >= stretch.settled else None
+            return shown if shown is not None and shown < stretch.closes else None
+    return None
 
 
 def first_from(wall: Wall, zone: tzinfo, instant: datetime) -> datetime | None:
@@ -53,15 +67,15 @@ def first_from(wall: Wall, zone: tzinfo, instant: datetime) -> datetime | None:
         stretch = _stretch_at(zone, instant)
         shown = _first_shown(stretch, wall, instant)
         if shown is not None and shown < stretch.closes:
-            return shown.replace(tzinfo=zone, fold=shown < stretch.left)
-        if shown is None or stretch.end == datetime.max:
+            return shown.replace(fold=shown < stretch.left)
+        if shown is None or stretch.end == LAST:
             return None
-        instant = _next_look(stretch, instant, _shift(shown, -stretch.offset))
+        instant = _next_look(stretch, instant, _instant(stretch, shown))
 
 
 def _first_shown(stretch: Stretch, wall: Wall, instant: datetime) -> datetime | None:
     """Return the first wall time that fires at or after `instant` if time went on as in `stretch`."""
-    since = _shift(instant, stretch.offset)
+    since = _on_the_wall(stretch, instant)
     if stretch.change and wall.is_fixed:
         if instant == stretch.start and shown_between(wall, stretch.left, stretch.opens):
             return stretch.opens
@@ -82,15 +96,15 @@ def last_until(wall: Wall, zone: tzinfo, instant: datetime) -> datetime | None:
         stretch = _stretch_at(zone, instant)
         shown = _last_shown(stretch, wall, instant)
         if shown is not None and shown >= stretch.opens:
-            return shown.replace(tzinfo=zone, fold=shown < stretch.left)
-        if shown is None or stretch.start == datetime.min:
+            return shown.replace(fold=shown < stretch.left)
+        if shown is None or stretch.start == FIRST:
             return None
-        instant = _previous_look(stretch, instant, _shift(shown, -stretch.offset))
+        instant = _previous_look(stretch, instant, _instant(stretch, shown))
 
 
 def _last_shown(stretch: Stretch, wall: Wall, instant: datetime) -> datetime | None:
     """Return the last wall time that fires at or before `instant` if time had always gone as in `stretch`."""
-    until = _shift(instant, stretch.offset)
+    until = _on_the_wall(stretch, instant)
     shown = until if wall.matches(until) else wall.preceding(until)
     if shown is None or not (stretch.change and wall.is_fixed):
         return shown
@@ -114,6 +128,14 @@ def changes(zone: tzinfo, year: int) -> list[Stretch]:
     return [stretch for stretch in _stretches(zone, year) if stretch.change and stretch.start.year == year]
 
 
+def _on_the_wall(stretch: Stretch, instant: datetime) -> datetime:
+    return _shift(instant, stretch.offset).replace(tzinfo=stretch.opens.tzinfo)
+
+
+def _instant(stretch: Stretch, shown: datetime) -> datetime:
+    return _shift(shown.replace(tzinfo=None), -stretch.offset)
+
+
 def _stretch_at(zone: tzinfo, instant: datetime) -> Stretch:
     for stretch in _stretches(zone, instant.year):
         if instant < stretch.end:
@@ -131,16 +153,17 @@ def _stretches(zone: tzinfo, year: int) -> tuple[Stretch, ...]:
         earlier, probe = probe, min(_shift(probe, _PROBE), last)
         if _offset(zone, probe) != offset:
             change = _change_between(zone, earlier, probe)
-            stretches.append(_stretch(start, change, offset, before))
+            stretches.append(_stretch(zone, start, change, offset, before))
             start, before, offset = change, offset, _offset(zone, probe)
-    return (*stretches, _stretch(start, last, offset, before))
+    return (*stretches, _stretch(zone, start, last, offset, before))
 
 
-def _stretch(start: datetime, end: datetime, offset: timedelta, before: timedelta) -> Stretch:
+def _stretch(zone: tzinfo, start: datetime, end: datetime, offset: timedelta, before: timedelta) -> Stretch:
     leap = offset - before
     change = leap if abs(leap) <= _SUMMER_TIME else _NOTHING
-    left, opens, closes = _shift(start, before), _shift(start, offset), _shift(end, offset)
-    return Stretch(start, end, offset, before, change, left, opens, closes)
+    shown = _shift(start, before), _shift(start, offset), _shift(end, offset)
+    left, opens, closes = (wall.replace(tzinfo=zone) for wall in shown)
+    return Stretch(start, end, offset, before, change, left, opens, closes, max(left, opens))
 
 
 def _change_between(zone: tzinfo, low: datetime, high: datetime) -> datetime:
@@ -154,7 +177,7 @@ def _change_between(zone: tzinfo, low: datetime, high: datetime) -> datetime:
 
 def _offset(zone: tzinfo, instant: datetime) -> timedelta:
     # Within a day of the calendar's ends a zone cannot say what time it is; it was no other time the day before.
-    instant = min(max(instant, datetime.min + 2 * _DAY), datetime.max - 2 * _DAY)
+    instant = min(max(instant, FIRST + 2 * _DAY), LAST - 2 * _DAY)
     offset = instant.replace(tzinfo=UTC).astimezone(zone).utcoffset()
     return _NOTHING if offset is None else offset
 
@@ -164,4 +187,4 @@ def _shift(moment: datetime, by: timedelta) -> datetime:
     try:
         return moment + by
     except OverflowError:
-        return datetime.max if by > _NOTHING else datetime.min
+        return LAST if by > _NOTHING else FIRST

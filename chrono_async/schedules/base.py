@@ -17,6 +17,8 @@ from ..errors import ScheduleError
 _LENGTHS = TypeAdapter(timedelta)
 
 MICROSECOND = timedelta(microseconds=1)
+FIRST = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
 
 
 @runtime_checkable
@@ -38,7 +40,7 @@ class ScheduleModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def _build(self, fields: dict[str, object]) -> None:
+    def _build(self, fields: Mapping[str, object]) -> None:
         """Do what pydantic's own constructor does, and answer a bad value with our error."""
         try:
             self.__pydantic_validator__.validate_python(fields, self_instance=self)
@@ -64,7 +66,7 @@ class ScheduleModel(BaseModel):
         """Return a copy with some fields changed, checked like any other: a copy never keeps what a field implied."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         copy = type(self).__new__(type(self))
-        copy._build(fields | dict(update or {}))
+        copy._build({**fields, **(update or {})})  # noqa: SLF001  # a copy of its own kind
         return copy
 
     def occurrences(self, after: datetime, until: datetime | None = None) -> Iterator[datetime]:
@@ -72,10 +74,17 @@ class ScheduleModel(BaseModel):
         return occurrences(self, after, until)  # type: ignore[arg-type]  # every schedule has a `next`
 
 
-def require_aware(moment: datetime, what: str) -> datetime:
-    """Return `moment`, or raise `ScheduleError` if it is naive: whose midnight it means is never guessed."""
-    if moment.utcoffset() is None:
+def offset_of(moment: datetime, what: str) -> timedelta:
+    """Return the UTC offset of `moment`, or raise `ScheduleError` if it is naive: whose it is, is never guessed."""
+    offset = moment.utcoffset()
+    if offset is None:
         raise ScheduleError(f"{what}={moment!r} has no time zone; write for instance .replace(tzinfo=timezone.utc)")
+    return offset
+
+
+def require_aware(moment: datetime, what: str) -> datetime:
+    """Return `moment` if it is aware; `ScheduleError` if not."""
+    offset_of(moment, what)
     return moment
 
 
@@ -101,10 +110,12 @@ def as_length(value: object, what: str) -> timedelta:
 
 def to_utc(moment: datetime, what: str) -> datetime:
     """Return `moment` in UTC; what lies beyond the calendar's ends there becomes the end."""
+    if moment.tzinfo is UTC:
+        return moment
     try:
         return require_aware(moment, what).astimezone(UTC)
     except OverflowError:
-        return (datetime.min if moment.year == 1 else datetime.max).replace(tzinfo=UTC)
+        return FIRST if moment.year == 1 else LAST
 
 
 def plus(moment: datetime, length: timedelta) -> datetime | None:
@@ -130,7 +141,9 @@ def _walk(schedule: Schedule, after: datetime, until: datetime | None) -> Iterat
     while moment is not None:
         instant = to_utc(moment, "fire time")
         if instant <= reached:
-            raise ScheduleError(f"{schedule!r} answers {moment.isoformat()}, which is not later than {reached.isoformat()}")
+            raise ScheduleError(
+                f"{schedule!r} answers {moment.isoformat()}, which is not later than {reached.isoformat()}"
+            )
         if until is not None and instant > until:
             return
         yield moment

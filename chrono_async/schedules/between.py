@@ -5,10 +5,10 @@ A backlog of a week of seconds must not cost a walk over it, so both ask a sched
 where there is none.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
-from .base import MICROSECOND, Schedule, occurrences, plus, to_utc
+from .base import LAST, MICROSECOND, Schedule, occurrences, plus, to_utc
 from .interval import IntervalSchedule
 from .window import WindowedSchedule
 
@@ -43,4 +43,4 @@ def _last_of_walk(schedule: Schedule, after: datetime, until: datetime) -> datet
 
 
 def _just_after(until: datetime) -> datetime:
-    return plus(to_utc(until, "until"), MICROSECOND) or datetime.max.replace(tzinfo=UTC)
+    return plus(to_utc(until, "until"), MICROSECOND) or LAST

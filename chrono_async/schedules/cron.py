@@ -2,38 +2,35 @@
 Schedules in the language of crontab.
 """
 
-from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cached_property, lru_cache
-from typing import Literal, Self
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import ConfigDict, StrictStr, model_validator
+from pydantic import StrictStr, model_validator
 
 from ..errors import InvalidCronExprError, ScheduleError
 from . import _words, _zones
-from ._calendar import Wall
+from ._calendar import FIRST, LAST, Wall
 from ._crontab import Dialect, parse, split
-from .base import MICROSECOND, ScheduleModel, require_aware
+from .base import MICROSECOND, ScheduleModel, offset_of, require_aware
 
 DayMatch = Literal["either", "both"]
-
-_LAST = datetime.max - MICROSECOND
 
 
 class CronSchedule(ScheduleModel):
     """
     The fire times of a cron expression, by the clocks of a time zone.
 
-    Five fields (minute, hour, day of month, month, day of week) or a macro such as `@daily`; `dialect="extended"` adds a
-    leading seconds field, 7 as Sunday, `L LW nW n#k nL ?`, and `H`, a slot hashed from `spread`. Without a `timezone`
-    the expression is read in UTC until registration fills in the scheduler's zone.
+    Five fields (minute, hour, day of month, month, day of week) or a macro such as `@daily`; `dialect="extended"` adds
+    a leading seconds field, 7 as Sunday, `L LW nW n#k nL ?`, and `H`, a slot hashed from `spread` (registration fills
+    in the job's id). Without a `timezone` the expression is read in UTC until registration fills in the scheduler's.
 
-    When neither day field begins with `*` a day matches if either does, as in Vixie cron; `day_match="both"` always asks
-    for both. In a zone that changes its clocks Debian cron's rule holds: a fixed time that is leapt over runs right after
-    the leap and one that comes twice runs once; an expression whose minute or hour begins with `*` follows real time.
+    When neither day field begins with `*` a day matches if either does, as in Vixie cron; `day_match="both"` always
+    asks for both. In a zone that changes its clocks Debian cron's rule holds: a fixed time that is leapt over runs
+    right after the leap and one that comes twice runs once; an expression whose minute or hour begins with `*` follows
+    real time.
     """
-
-    model_config = ConfigDict(ignored_types=(cached_property,))
 
     kind: Literal["cron"] = "cron"
     expr: StrictStr
@@ -57,28 +54,26 @@ class CronSchedule(ScheduleModel):
     # Without this mark pydantic would call the constructor to validate, and report all that it refuses as one error.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # pydantic's own mark on its own constructor
 
+    if TYPE_CHECKING:
+        # No private attributes of pydantic's, which would cost twice as much to look at as the search itself.
+        _wall: Wall
+        _zone: tzinfo
+
     @model_validator(mode="after")
     def _read(self) -> Self:
-        # Put where cached_property looks first: read once, here, so that what cannot be read cannot be built.
-        self.__dict__["_wall"] = self._wall
-        self.__dict__["_zone"] = self._zone
-        return self
-
-    @cached_property
-    def _wall(self) -> Wall:
         wall = Wall(parse(self.expr, self.dialect, self.spread or ""), always_both=self.day_match == "both")
         if not wall.can_match():
             raise InvalidCronExprError(self.expr, "", "never fires: no month has such a day")
-        return wall
-
-    @cached_property
-    def _zone(self) -> tzinfo:
-        return UTC if self.timezone is None else zone_named(self.timezone)
+        object.__setattr__(self, "_wall", wall)
+        object.__setattr__(self, "_zone", UTC if self.timezone is None else zone_named(self.timezone))
+        return self
 
     def next(self, after: datetime) -> datetime | None:
         """Return the first fire time strictly later than `after`, in the schedule's zone."""
         if after.tzinfo is UTC and self._zone is UTC:
             return self._wall.following(after)
+        if after.tzinfo is self._zone and (found := _zones.first_after(self._wall, self._zone, after)):
+            return found
         instant = _instant_after(after)
         return instant and _zones.first_from(self._wall, self._zone, instant)
 
@@ -87,11 +82,12 @@ class CronSchedule(ScheduleModel):
         instant = _instant_before(before)
         return instant and _zones.last_until(self._wall, self._zone, instant)
 
-    def bind(self, *, job_id: str, timezone: str, now: datetime, start_at: datetime | None = None) -> Self:
+    def bind(self, *, job_id: str, timezone: str, now: datetime, start_at: datetime | None = None) -> "CronSchedule":
         """Return the same with a zone, and with the slots of `H` drawn for this job."""
         del now, start_at
         draws = self.dialect == "extended" and self.spread is None and "H" in self.expr.upper()
-        return _bound(self, self.timezone or timezone, job_id if draws else self.spread)
+        spread = job_id if draws else self.spread
+        return _shared(self.expr, self.timezone or timezone, self.day_match, self.dialect, spread)
 
     def explain(self) -> str:
         """Say it in words; `ScheduleError`, with the command that installs it, without the package that knows how."""
@@ -118,8 +114,8 @@ class CronSchedule(ScheduleModel):
 
 # A hundred thousand jobs often share a handful of expressions, and then they may share these.
 @lru_cache(maxsize=1024)
-def _bound(schedule: CronSchedule, timezone: str, spread: str | None) -> CronSchedule:
-    return schedule.model_copy(update={"timezone": timezone, "spread": spread})
+def _shared(expr: str, zone: str, day_match: DayMatch, dialect: Dialect, spread: str | None) -> CronSchedule:
+    return CronSchedule(expr, timezone=zone, day_match=day_match, dialect=dialect, spread=spread)
 
 
 @lru_cache(maxsize=1024)
@@ -134,19 +130,14 @@ def zone_named(name: str) -> tzinfo:
 def _instant_after(moment: datetime) -> datetime | None:
     """Return the first instant later than `moment`, as `_zones` has them."""
     try:
-        return moment.replace(tzinfo=None) - _offset_of(moment, "after") + MICROSECOND
+        return moment.replace(tzinfo=None) - offset_of(moment, "after") + MICROSECOND
     except OverflowError:
-        return datetime.min if moment.year == 1 else None
+        return FIRST if moment.year == 1 else None
 
 
 def _instant_before(moment: datetime) -> datetime | None:
     """Return the last instant earlier than `moment`, as `_zones` has them."""
     try:
-        return moment.replace(tzinfo=None) - _offset_of(moment, "before") - MICROSECOND
+        return moment.replace(tzinfo=None) - offset_of(moment, "before") - MICROSECOND
     except OverflowError:
-        return None if moment.year == 1 else _LAST
-
-
-def _offset_of(moment: datetime, what: str) -> timedelta:
-    offset = moment.utcoffset()
-    return require_aware(moment, what).resolution if offset is None else offset
+        return None if moment.year == 1 else LAST - MICROSECOND

@@ -7,26 +7,14 @@ else's schedule stays in its process: all that can be written of it is what it i
 
 import json
 from datetime import datetime
-from typing import Annotated, TypeGuard
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from ..errors import ScheduleError
 from ._custom import describe
 from .base import Schedule
-from .cron import CronSchedule
-from .interval import IntervalSchedule
 from .one_shot import OneShotSchedule
-from .window import WindowedSchedule
-
-AnySchedule = Annotated[
-    CronSchedule | IntervalSchedule | OneShotSchedule | WindowedSchedule, Field(discriminator="kind")
-]
-"""Any schedule of this library, as a field of a pydantic model: told apart by `kind`."""
-
-_Ours = CronSchedule | IntervalSchedule | OneShotSchedule | WindowedSchedule
-_OURS = frozenset({CronSchedule, IntervalSchedule, OneShotSchedule, WindowedSchedule})
-_ADAPTER: TypeAdapter[_Ours] = TypeAdapter(AnySchedule)
+from .window import WindowedSchedule, from_json, is_ours
 
 
 def bind(
@@ -43,7 +31,7 @@ def bind(
 
     Someone else's schedule comes back as it is, in a window if there is one.
     """
-    if _is_ours(schedule):
+    if is_ours(schedule):
         schedule = schedule.bind(job_id=job_id, timezone=timezone, now=now, start_at=start_at)
     if start_at is None and end_at is None:
         return schedule
@@ -63,7 +51,7 @@ def declared(schedule: Schedule) -> str:
 
 def dump(schedule: Schedule) -> str:
     """Return the schedule as JSON, which `load` reads."""
-    if _is_ours(schedule):
+    if is_ours(schedule):
         return schedule.model_dump_json(exclude_none=True)
     return json.dumps(describe(schedule), separators=(",", ":"))
 
@@ -71,17 +59,12 @@ def dump(schedule: Schedule) -> str:
 def load(text: str) -> Schedule | None:
     """Return the schedule that `dump` wrote, or None for someone else's; `ScheduleError` for anything else."""
     try:
-        return _ADAPTER.validate_json(text)
+        return from_json(text)
     except ValidationError as error:
         if _is_custom(text):
             return None
         problem = error.errors(include_url=False)[0]["msg"]
         raise ScheduleError(f"{text!r} is no schedule: {problem}") from error
-
-
-def _is_ours(schedule: Schedule) -> TypeGuard[_Ours]:
-    # Not isinstance: what a subclass overrides would be lost on the way through JSON.
-    return type(schedule) in _OURS
 
 
 def _is_custom(text: str) -> bool:

@@ -32,7 +32,7 @@ class OneShotSchedule(ScheduleModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _count_the_delay(cls, fields: Any) -> Any:  # noqa: ANN401  # pydantic hands over whatever it was given
+    def _count_the_delay(cls, fields: Any) -> Any:
         if not isinstance(fields, dict) or fields.get("at") is not None:
             return fields
         if fields.get("delay") is None:

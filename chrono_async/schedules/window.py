@@ -2,10 +2,19 @@
 Schedules that hold for a time only.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeGuard
 
-from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ..errors import ScheduleError
 from ._custom import describe
@@ -15,37 +24,31 @@ from .interval import IntervalSchedule
 from .one_shot import OneShotSchedule
 
 
-def _check_custom(value: object) -> Schedule:
+def _read(value: object) -> Schedule:
+    if isinstance(value, dict):
+        return _SCHEDULES.validate_python(value)
     if isinstance(value, Schedule) and not isinstance(value, type):
         return value
     raise ScheduleError(f"schedule={value!r}: is no schedule; it needs a method next(after)")
 
 
-_Ours = Annotated[
-    "CronSchedule | IntervalSchedule | OneShotSchedule | WindowedSchedule", Field(discriminator="kind")
-]  # fmt: skip
-_Theirs = Annotated[Schedule, PlainValidator(_check_custom), PlainSerializer(describe)]
+def _write(schedule: Schedule) -> Mapping[str, object]:
+    return schedule.model_dump(mode="json", exclude_none=True) if is_ours(schedule) else describe(schedule)
 
 
 class WindowedSchedule(ScheduleModel):
     """The fire times of another schedule that lie in `[start_at, end_at]`; an end that is None is open."""
 
     kind: Literal["windowed"] = "windowed"
-    schedule: _Ours | _Theirs
+    # Someone's own schedule is no model, so this field is read and written by hand.
+    schedule: Annotated[Schedule, PlainValidator(_read), PlainSerializer(_write)]
     start_at: datetime | None = None
     end_at: datetime | None = None
 
-    def __init__(
-        self, schedule: Schedule, *, start_at: datetime | None = None, end_at: datetime | None = None
-    ) -> None:
+    def __init__(self, schedule: Schedule, *, start_at: datetime | None = None, end_at: datetime | None = None) -> None:
         self._build({"schedule": schedule, "start_at": start_at, "end_at": end_at})
 
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # see CronSchedule
-
-    @field_validator("schedule", mode="before")
-    @classmethod
-    def _check_schedule(cls, value: object) -> object:
-        return value if isinstance(value, dict) else _check_custom(value)
 
     @field_validator("start_at", "end_at", mode="before")
     @classmethod
@@ -64,7 +67,7 @@ class WindowedSchedule(ScheduleModel):
         return None if found is None or (self.end_at is not None and self.end_at < found) else found
 
     def previous(self, before: datetime) -> datetime | None:
-        """Return the last fire time in the window that is strictly earlier than `before`; the other one needs this too."""
+        """Return the last fire time in the window that is strictly earlier than `before`; the other needs one too."""
         previous = getattr(self.schedule, "previous", None)
         if previous is None:
             raise ScheduleError(f"{self.schedule!r} has no method previous(before)")
@@ -78,7 +81,7 @@ class WindowedSchedule(ScheduleModel):
 
     def bind(self, *, job_id: str, timezone: str, now: datetime, start_at: datetime | None = None) -> Self:
         """Return the same window over the bound schedule."""
-        if not isinstance(self.schedule, ScheduleModel):
+        if not is_ours(self.schedule):
             return self
         start = self.start_at or start_at
         bound = self.schedule.bind(job_id=job_id, timezone=timezone, now=now, start_at=start)
@@ -88,3 +91,23 @@ class WindowedSchedule(ScheduleModel):
         """Return `after`, or the last moment before a window that is still to come."""
         opening = self.start_at and plus(self.start_at, -MICROSECOND)
         return after if opening is None else max(to_utc(after, "after"), opening)
+
+
+_Ours = CronSchedule | IntervalSchedule | OneShotSchedule | WindowedSchedule
+_OURS = frozenset({CronSchedule, IntervalSchedule, OneShotSchedule, WindowedSchedule})
+
+AnySchedule = Annotated[_Ours, Field(discriminator="kind")]
+"""Any schedule of this library, as a field of a pydantic model: told apart by `kind`."""
+
+_SCHEDULES: TypeAdapter[_Ours] = TypeAdapter(AnySchedule)
+
+
+def is_ours(schedule: Schedule) -> TypeGuard[_Ours]:
+    """Say whether this is one of the schedules here, whose definition can be written down."""
+    # Not isinstance: what a subclass overrides would be lost on the way through JSON.
+    return type(schedule) in _OURS
+
+
+def from_json(text: str) -> _Ours:
+    """Return the schedule that was written as JSON; `ValidationError` for anything else."""
+    return _SCHEDULES.validate_json(text)

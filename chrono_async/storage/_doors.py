@@ -12,7 +12,7 @@ _TIMES = ("last_run", "next_run", "last_success", "lease_until", "running", "cla
 _all_times = attrgetter(*_TIMES)
 
 
-def checked(record: JobRecord) -> JobRecord:
+def checked(record: object) -> JobRecord:
     """Return the record with its times in UTC; refuse one without an id and times without a zone."""
     if not isinstance(record, JobRecord):
         raise InvalidOptionError("record", record, "must be a JobRecord")

@@ -30,8 +30,10 @@ class Hints:
         event = asyncio.Event()
         self._listeners[event] = True
         try:
-            while await event.wait() and self._listeners[event]:
+            await event.wait()
+            while self._listeners[event]:
                 event.clear()
                 yield
+                await event.wait()
         finally:
             del self._listeners[event]

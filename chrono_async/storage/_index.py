@@ -61,7 +61,7 @@ class DueIndex:
             del self._parts[at], self._lasts[at]
 
     def chunk(self, until: datetime, after: Entry | None) -> list[Entry]:
-        """Return some of the entries later than `after` and before `until`, the first ones, in order; none if there are none."""
+        """Return the first of the entries later than `after` and before `until`, in order: some, if there are any."""
         at = 0 if after is None else bisect_right(self._lasts, after)
         if at == len(self._parts):
             return []

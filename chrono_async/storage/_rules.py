@@ -1,8 +1,8 @@
 """
 The rules of the leasing verbs, as pure functions on a job's record.
 
-`now` is an argument, and so is whatever concerns locks, which are kept beside the records: nothing here reads a clock or
-touches a medium. Who calls must make the call and the write of the record one step: under a lock, in a transaction.
+`now` is an argument, and so is whatever concerns locks, which are kept beside the records: nothing here reads a clock
+or touches a medium. Who calls must make the call and the write of the record one step: under a lock, in a transaction.
 """
 
 from dataclasses import replace
@@ -75,7 +75,7 @@ def earliest(record: JobRecord) -> datetime | None:
 
 
 def due_of(record: JobRecord, held_until: datetime | None = None) -> Due | None:
-    """Say when the job can next be claimed, and what for; `held_until` is the end of the lock that lives on it, if any."""
+    """Say when the job can next be claimed, and what for; `held_until` is the end of a lock that lives on it."""
     when = earliest(record)
     if when is None:
         return None
@@ -86,6 +86,11 @@ def due_of(record: JobRecord, held_until: datetime | None = None) -> Due | None:
     return Due(
         record.id, when, record.next_run, record.revision, record.bound_fire_time, None if manual is None else manual.at
     )
+
+
+def place(due: Due) -> tuple[datetime, str]:
+    """Return where it stands in the order in which jobs come due."""
+    return due.when, due.job_id
 
 
 # ── registering ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -331,7 +336,7 @@ def settle_flight(record: JobRecord, flight: Flight, outcome: Outcome) -> None:
 
 
 def _move(record: JobRecord, move: PointerMove) -> None:
-    record.scheduled_runs += 1
+    record.scheduled_runs += not move.is_counted
     if record.next_run is None or record.next_run != move.expected or record.revision != move.revision:
         return
     record.next_run = pointer = _unless_spent(record, record, move.next_run)
@@ -399,7 +404,13 @@ def resume(record: JobRecord, *, revision: int, next_run: datetime | None, now: 
 
 
 def reschedule(
-    record: JobRecord, definition: Definition, *, revision: int, next_run: datetime | None, now: datetime, floor: int = 0
+    record: JobRecord,
+    definition: Definition,
+    *,
+    revision: int,
+    next_run: datetime | None,
+    now: datetime,
+    floor: int = 0,
 ) -> bool:
     """Replace the bound schedule and the pointer; False when that was decided on an old view of the job."""
     if not _may_point(record, revision, next_run, now):
@@ -425,7 +436,8 @@ def trigger(record: JobRecord, request: Trigger, now: datetime, latest: datetime
         return record.triggered
     at = min(request.at, now)
     taken = [flight.fire_time for flight in record.flights if flight.manual]
-    taken += [moment for moment in (latest, record.manual and record.manual.at) if moment is not None]
+    taken += [latest] if latest is not None else []
+    taken += [record.manual.at] if record.manual is not None else []
     if taken and at <= max(taken):
         at = max(taken) + _MICROSECOND
     record.triggered = Trigger(at, request.arguments)

@@ -140,9 +140,11 @@ class Table:
         start = None if after is None else (after.when, after.job_id)
         skip = exclude if isinstance(exclude, AbstractSet) else frozenset(exclude)
         apart = self._apart(until, at)
-        found = [due for job_id, due in apart.items() if due is not None and job_id not in skip and _is_after(due, start)]
+        found = [
+            due for job_id, due in apart.items() if due is not None and job_id not in skip and _is_after(due, start)
+        ]
         found += self._free(until, start, skip, apart.keys(), limit + 1)
-        found.sort(key=_place)
+        found.sort(key=rules.place)
         return found[:limit], len(found) > limit
 
     def _apart(self, until: datetime, at: Moment) -> dict[str, Due | None]:
@@ -459,10 +461,4 @@ def _has_come(record: JobRecord, now: datetime) -> bool:
 
 
 def _is_after(due: Due, place: Entry | None) -> bool:
-    return place is None or _place(due) > place
-
-
-def _place(due: Due) -> Entry:
-    return due.when, due.job_id
-
-
+    return place is None or rules.place(due) > place

@@ -1,7 +1,8 @@
 """
 What a storage must do: the eight coroutines that anyone can write in an afternoon, and the leasing verbs.
 
-The engine knows only this page. An eight-method `Storage` gets the verbs of `LeasingStorage` from `storage/portable.py`.
+The engine knows only this page. An eight-method `Storage` gets the verbs of `LeasingStorage` from
+`storage/portable.py`.
 
 A storage may be called from many tasks at once. What it is handed and what it hands out is nobody else's: records are
 copied at its door. A driver's exception leaves it as a `StorageError`, `from` the original.
@@ -72,8 +73,8 @@ class LeasingStorage(Storage, Protocol):
     """
     A storage that claims, renews and settles natively: many jobs in one round trip, each conditionally.
 
-    Every answer is unknown until it has arrived. A claim, a settle and a renewal whose answer was lost can be asked again:
-    owner ids are unique per claim, so that "it is mine" answers a repeated claim, and "repeated" a repeated settle.
+    Every answer is unknown until it has arrived. A claim, a settle and a renewal whose answer was lost can be asked
+    again: owner ids are unique per claim, so that "it is mine" answers a repeated claim, and "repeated" a repeated settle.
     """
 
     @property
@@ -93,10 +94,16 @@ class LeasingStorage(Storage, Protocol):
         ...
 
     async def due(
-        self, now: datetime, until: datetime, *, exclude: Collection[str] = (), limit: int = 1000, after: Due | None = None
+        self,
+        now: datetime,
+        until: datetime,
+        *,
+        exclude: Collection[str] = (),
+        limit: int = 1000,
+        after: Due | None = None,
     ) -> DuePage:
         """
-        Return what can be claimed before `until`, in that order, a page at a time (`after` is the last one of the page before).
+        Return what can be claimed before `until`, in that order, a page at a time: `after` is the last of the page before.
 
         `now` and `until` are the asker's; a storage with a clock of its own looks as far ahead by that clock.
         """

@@ -92,7 +92,13 @@ class InMemoryStorage:
         return registered
 
     async def due(
-        self, now: datetime, until: datetime, *, exclude: Collection[str] = (), limit: int = 1000, after: Due | None = None
+        self,
+        now: datetime,
+        until: datetime,
+        *,
+        exclude: Collection[str] = (),
+        limit: int = 1000,
+        after: Due | None = None,
     ) -> DuePage:
         """Return a page of what can be claimed before `until`."""
         at = self._moment()
@@ -167,5 +173,3 @@ class InMemoryStorage:
     def changes(self) -> AsyncIterator[None]:
         """Yield at once when anybody has changed something."""
         return self._hints.listen()
-
-

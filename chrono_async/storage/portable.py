@@ -3,11 +3,10 @@ The leasing verbs for a storage that has only the seed's eight.
 
 Each verb is made of them: lock, read again, apply the rule, save, and, for a settle, give the lock back. That it is the
 lock that proves whose word counts, and that a save writes the whole record, makes the promise weaker than that of a
-storage with the verbs of its own; `guarantees` says how. What comes back from a storage is checked before it is believed.
+storage with the verbs of its own; `guarantees` says how. What comes back from a storage is checked, not believed.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -16,7 +15,6 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from ..clock import Clock, SystemClock
-from ..errors import ChronoError, InvalidOptionError, JobNotFoundError, StorageError
 from ..models import (
     ClaimAnswer,
     ClaimRequest,
@@ -42,12 +40,11 @@ from ..models import (
     Trigger,
 )
 from . import _rules as rules
+from ._asked import AskedStorage
 from ._doors import checked, in_utc, shifted
 from ._hints import Hints
 from ._history import History
 from .base import LeasingStorage, Storage
-
-_log = logging.getLogger("chrono_async")
 
 _AT_ONCE = 16
 """How many jobs of one batch are worked on at a time."""
@@ -70,7 +67,7 @@ class PortableStorage:
     """A `LeasingStorage` around an eight-method `Storage`. History and instances are known to this process only."""
 
     def __init__(self, storage: Storage, *, clock: Clock | None = None, history: int = 20) -> None:
-        self._inner = Inner(storage)
+        self._inner = AskedStorage(storage)
         self._clock = clock or SystemClock()
         self._history = History(history)
         self._hints = Hints()
@@ -84,10 +81,11 @@ class PortableStorage:
     def guarantees(self) -> str:
         """What this storage can promise, in words."""
         return (
-            f"{type(self._inner.storage).__name__} through its eight methods: an occurrence is run by who holds its lock; "
-            "as records are written whole, a change made by another process between a read and the write after it can be "
-            "lost; due times and leases are judged by each instance's own clock; manual runs of jobs that are not due, "
-            "history and instances are known to the process that they come from"
+            f"{type(self._inner.storage).__name__} through its eight methods: an occurrence is run by who holds its "
+            "lock; as records are written whole, a change made by another process between a read and the write after "
+            "it can be lost; due times and leases are judged by each instance's own clock; manual runs of jobs that "
+            "are not due, history and instances are known to the process that they come from"
+            f"{self._inner.what_is_forgotten}"
         )
 
     # ── the eight ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,7 +185,13 @@ class PortableStorage:
     # ── what comes due ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def due(
-        self, now: datetime, until: datetime, *, exclude: Collection[str] = (), limit: int = 1000, after: Due | None = None
+        self,
+        now: datetime,
+        until: datetime,
+        *,
+        exclude: Collection[str] = (),
+        limit: int = 1000,
+        after: Due | None = None,
     ) -> DuePage:
         """Return a page of what can be claimed before `until`, as far as the eight methods show it."""
         own_now = self._clock.now()
@@ -197,7 +201,8 @@ class PortableStorage:
         records += await self._records_asked_for({record.id for record in records})
         found = (_due_of(record, own_now) for record in records if record.id not in skip)
         place = None if after is None else (after.when, after.job_id)
-        page = sorted(due for due in found if due is not None and due.when < end and _is_after(due, place))
+        page = [due for due in found if due is not None and due.when < end and _is_after(due, place)]
+        page.sort(key=rules.place)
         return DuePage(own_now, page[:limit], len(page) > limit)
 
     async def _records_asked_for(self, seen: set[str]) -> list[JobRecord]:
@@ -250,7 +255,9 @@ class PortableStorage:
     async def renew(self, leases: Sequence[Lease], ttl: timedelta) -> RenewAnswer:
         """Extend the locks of those leases whose job still has them."""
         renewed = await _each(leases, lambda lease: self._renew(lease, ttl))
-        return RenewAnswer(self._clock.now(), [lease for lease, holds in zip(leases, renewed, strict=True) if not holds])
+        return RenewAnswer(
+            self._clock.now(), [lease for lease, holds in zip(leases, renewed, strict=True) if not holds]
+        )
 
     async def _renew(self, lease: Lease, ttl: timedelta) -> bool:
         async with self._turn(lease.job_id):
@@ -430,7 +437,7 @@ def _due_of(record: JobRecord, now: datetime) -> Due | None:
 
 
 def _is_after(due: Due, place: tuple[datetime, str] | None) -> bool:
-    return place is None or (due.when, due.job_id) > place
+    return place is None or rules.place(due) > place
 
 
 def _buried(record: JobRecord, now: datetime) -> Iterable[RunRecord]:
@@ -455,89 +462,3 @@ async def _each(items: Sequence[Item], work: Callable[[Item], Awaitable[Answer]]
         if isinstance(answer, BaseException):
             raise answer
     return [answer for answer in answers if not isinstance(answer, BaseException)]
-
-
-class Inner:
-    """A user's storage, asked with care: nothing that it returns is believed unseen."""
-
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
-
-    async def save(self, record: JobRecord) -> None:
-        await _ask(self.storage.save_job(record.copy()))
-
-    async def find(self, job_id: str) -> JobRecord | None:
-        """Return the job's record, or None when there is none."""
-        try:
-            record = await _ask(self.storage.get_job(job_id))
-        except JobNotFoundError:
-            return None
-        return None if record is None else _own(record)
-
-    async def get(self, job_id: str) -> JobRecord:
-        record = await self.find(job_id)
-        if record is None:
-            raise JobNotFoundError(job_id)
-        return record
-
-    async def delete(self, job_id: str) -> None:
-        await _ask(self.storage.delete_job(job_id))
-
-    async def records(self) -> list[JobRecord]:
-        return _readable(await _ask(self.storage.list_jobs()), "list_jobs")
-
-    async def due_records(self, now: datetime) -> list[JobRecord]:
-        """Return what the storage says is due, without what is not."""
-        records = _readable(await _ask(self.storage.get_due_jobs(now)), "get_due_jobs")
-        due = [record for record in records if not record.paused and record.next_run and record.next_run <= now]
-        if len(due) < len(records):
-            _log.warning("get_due_jobs: %d jobs that are paused or not due are passed over", len(records) - len(due))
-        return due
-
-    async def lock(self, job_id: str, owner: str, ttl: timedelta) -> bool:
-        return await _ask(self.storage.acquire_lock(job_id, owner, ttl)) is True
-
-    async def unlock(self, job_id: str, owner: str) -> None:
-        await _ask(self.storage.release_lock(job_id, owner))
-
-    async def close(self) -> None:
-        await _ask(self.storage.close())
-
-
-async def _ask(question: Awaitable[Answer]) -> Answer:
-    """Await a storage's answer; whatever else it raises becomes a `StorageError`."""
-    try:
-        return await question
-    except ChronoError:
-        raise
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise StorageError("the storage cancelled its own answer") from error
-    except Exception as error:
-        raise StorageError(f"the storage failed: {error!r}") from error
-
-
-def _own(record: object) -> JobRecord:
-    """Return a record of our own with the same values, if it is one."""
-    try:
-        return checked(record).copy()  # type: ignore[arg-type] # whether it is a record is what is checked
-    except (ChronoError, InvalidOptionError, AttributeError) as error:
-        raise StorageError(f"the storage gave a record that cannot be read: {error}") from error
-
-
-def _readable(answer: object, method: str) -> list[JobRecord]:
-    """Return the records in a storage's answer, each once; what else it holds is logged and left."""
-    if not isinstance(answer, Iterable):
-        _log.warning("%s: the storage answered %r instead of a list of records", method, answer)
-        return []
-    records: dict[str, JobRecord] = {}
-    for item in answer:
-        try:
-            record = _own(item)
-        except StorageError as error:
-            _log.warning("%s: %s", method, error)
-        else:
-            records.setdefault(record.id, record)
-    return list(records.values())

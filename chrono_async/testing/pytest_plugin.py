@@ -12,7 +12,6 @@ where async fixtures are to use `sim`). Loaded by
 runs twenty times, each time with the callbacks in another order; the seed is in the test's id.
 """
 
-import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
 from typing import Any
@@ -101,7 +100,7 @@ def _bound(function: Callable[..., Any], request: pytest.FixtureRequest) -> Call
 def _synchronous(
     function: Callable[..., Any], simulation: Simulation, request: pytest.FixtureRequest
 ) -> Callable[..., object]:
-    @functools.wraps(function)
+    # None of the fixture's own attributes goes with it: pytest-asyncio would run it on a loop of its own.
     def fixture(**arguments: object) -> object:
         if inspect.iscoroutinefunction(function):
             return simulation.run(function(**arguments))
@@ -109,7 +108,6 @@ def _synchronous(
         request.addfinalizer(lambda: simulation.run(_finish(generator)))
         return simulation.run(anext(generator))
 
-    del fixture.__wrapped__  # to others this is a plain function, also to those who look underneath
     return fixture
 
 

@@ -107,7 +107,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         max_steps_without_progress: int = 100_000,
         patience: float = 1.0,
     ) -> None:
-        self._dice = None if seed is None else random.Random(seed)  # noqa: S311 - a shuffle keeps no secrets
+        self._dice = None if seed is None else random.Random(seed)
         self._patience = patience
         self._max_steps = max_steps_without_progress
         self._steps = 0
@@ -157,12 +157,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
         """Run `func` in a thread. Time stands still until it has ended, also when nobody waits for it any more."""
         self._check_closed()
-        executor = executor or self._default_threads()
         hold = self._hold()
-        if isinstance(executor, ThreadPoolExecutor):
-            work = executor.submit(functools.partial(_under, (*_holds_of_context.get(), hold), func, *args))
-        else:
-            work = executor.submit(func, *args)
+        call = functools.partial(_under, (*_holds_of_context.get(), hold), func, *args)
+        work = (executor or self._default_threads()).submit(call)
         result = asyncio.wrap_future(work, loop=self)
         # After wrap_future, so that the loop hears of the result before it hears that time may move.
         work.add_done_callback(lambda _: self._call_from_outside(self._release, hold))

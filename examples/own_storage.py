@@ -1,0 +1,78 @@
+"""
+A storage of one's own: the eight methods on SQLite, from the standard library alone.
+
+The scheduler makes the rest of these eight, with the weaker promise that `scheduler.guarantees` tells. It is a sketch to
+start from: its lock is safe between processes, its calls block the loop for as long as the disk needs.
+"""
+
+import sqlite3
+import time
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from chrono_async import JobNotFoundError, JobRecord, StorageError
+
+_RECORD = TypeAdapter(JobRecord)
+_TABLES = """
+    CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, record BLOB NOT NULL, next_run REAL);
+    CREATE INDEX IF NOT EXISTS due ON jobs (next_run) WHERE next_run IS NOT NULL;
+    CREATE TABLE IF NOT EXISTS locks (id TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
+"""
+
+
+class OwnStorage:
+    """Jobs in a SQLite file. A job's row has its record as JSON, and beside it what is searched for."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.executescript(f"PRAGMA journal_mode=WAL; PRAGMA busy_timeout=5000; {_TABLES}")
+
+    async def save_job(self, record: JobRecord) -> None:
+        next_run = None if record.paused or record.next_run is None else record.next_run.timestamp()
+        self._run("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", record.id, _RECORD.dump_json(record), next_run)
+
+    async def get_job(self, job_id: str) -> JobRecord:
+        rows = self._run("SELECT record FROM jobs WHERE id = ?", job_id)
+        if not rows:
+            raise JobNotFoundError(job_id)
+        return _RECORD.validate_json(rows[0][0])
+
+    async def delete_job(self, job_id: str) -> None:
+        if not self._run("DELETE FROM jobs WHERE id = ? RETURNING id", job_id):
+            raise JobNotFoundError(job_id)
+        self._run("DELETE FROM locks WHERE id = ?", job_id)
+
+    async def list_jobs(self) -> list[JobRecord]:
+        return [_RECORD.validate_json(record) for (record,) in self._run("SELECT record FROM jobs")]
+
+    async def get_due_jobs(self, now: datetime) -> list[JobRecord]:
+        rows = self._run("SELECT record FROM jobs WHERE next_run <= ?", now.timestamp())
+        return [_RECORD.validate_json(record) for (record,) in rows]
+
+    async def acquire_lock(self, job_id: str, owner_id: str, ttl: timedelta) -> bool:
+        """Take a lock that is free, that has ended, or that is one's own: in one statement, so that nobody comes between."""
+        taken = """
+            INSERT INTO locks VALUES (:id, :owner, :until)
+            ON CONFLICT (id) DO UPDATE SET owner = :owner, until = :until WHERE owner = :owner OR until <= :now
+            RETURNING id
+        """
+        now = time.time()
+        names = {"id": job_id, "owner": owner_id, "until": now + ttl.total_seconds(), "now": now}
+        return bool(self._run(taken, names))
+
+    async def release_lock(self, job_id: str, owner_id: str) -> None:
+        self._run("DELETE FROM locks WHERE id = ? AND owner = ?", job_id, owner_id)
+
+    async def close(self) -> None:
+        self._db.close()
+
+    def _run(self, statement: str, *values: object) -> list[tuple[bytes]]:
+        parameters = values[0] if values and isinstance(values[0], dict) else values
+        try:
+            with closing(self._db.execute(statement, parameters)) as cursor:
+                return cursor.fetchall()
+        except sqlite3.Error as error:
+            raise StorageError(str(error)) from error

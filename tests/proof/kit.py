@@ -1,0 +1,271 @@
+"""
+A world to prove things in: several instances on one storage, in simulated time, and a witness who writes down what they do.
+
+The witness stands right before the storage and sees each claim and each settle that takes effect. `World` lets instances
+live and die, and when it ends it asks for what must hold whatever has happened: the invariants.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, Self
+
+from chrono_async import AsyncScheduler
+from chrono_async.models import Granted, JobRecord, SettleVerdict
+from chrono_async.storage import InMemoryStorage, as_leasing
+from chrono_async.testing import Recorder, Simulation, YieldingStorage
+from tests.storage.eight_methods import EightMethodStorage
+
+SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=n) for n in (1, 60, 3600, 86400))
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TTL, POLL = timedelta(seconds=60), timedelta(seconds=10)
+
+KINDS = ("memory", "eight methods")
+
+_instance: ContextVar[str | None] = ContextVar("instance", default=None)
+
+
+def grid(first: datetime, every: timedelta, count: int) -> list[datetime]:
+    """The fire times of an interval."""
+    return [first + n * every for n in range(count)]
+
+
+def at(*seconds: float) -> list[datetime]:
+    """Instants, by the seconds since the beginning."""
+    return [START + timedelta(seconds=n) for n in seconds]
+
+
+def steps_of(simulate: Callable[[Simulation, int], Any], *, start: datetime = START) -> int:
+    """Run a scenario once for each step of the loop at which it can strike, until it says that there is none; count them."""
+    for step in range(400):
+        with Simulation(start=start) as sim:
+            if not sim.run(simulate(sim, step)):
+                return step
+    raise AssertionError("the scenario has no end")
+
+
+class Claim(NamedTuple):
+    job_id: str
+    fire_time: datetime
+    token: int
+    attempt: int
+    owner: str
+    manual: bool
+    now: datetime
+
+
+class Settle(NamedTuple):
+    job_id: str
+    fire_time: datetime
+    token: int
+    manual: bool
+
+
+class Witness(YieldingStorage):
+    """Writes down what takes effect, at the very moment at which it does."""
+
+    def __init__(self, inner: Any, world: "World") -> None:
+        super().__init__(inner, yields=0)
+        self._world = world
+
+    async def _call(self, name: str, call: Any) -> Any:
+        self._world.calls[name] += 1
+        try:
+            return await super()._call(name, call)
+        finally:
+            self._world.observe()
+
+    async def claim(self, requests: Any, owner_id: str, ttl: timedelta) -> Any:
+        answer = await self._call("claim", self.inner.claim(requests, owner_id, ttl))
+        for request, verdict in zip(requests, answer.verdicts, strict=True):
+            if isinstance(verdict, Granted):
+                lease = verdict.lease
+                self._world.note_claim(
+                    Claim(
+                        request.job_id, request.fire_time, lease.token, verdict.attempt, owner_id, request.manual, answer.now
+                    )
+                )
+        return answer
+
+    async def settle(self, outcomes: Any) -> Any:
+        answer = await self._call("settle", self.inner.settle(outcomes))
+        for outcome, settled in zip(outcomes, answer.settled, strict=True):
+            run = outcome.run
+            self._world.verdicts[settled.verdict] += 1
+            if settled.verdict is not SettleVerdict.STALE:
+                self._world.settles[Settle(run.job_id, run.fire_time, run.token, run.manual)] += (
+                    settled.verdict is SettleVerdict.DONE
+                )
+        return answer
+
+
+class Mortal(YieldingStorage):
+    """An instance's own way to the storage: when the instance is dead, nothing it says arrives."""
+
+    is_dead = False
+
+    async def _call(self, name: str, call: Any) -> Any:
+        if self.is_dead:
+            call.close()
+            await asyncio.get_running_loop().create_future()
+        answer = await super()._call(name, call)
+        if self.is_dead:
+            await asyncio.get_running_loop().create_future()
+        return answer
+
+
+class World:
+    """Instances on one storage. `storage` may hand each of them its way to it, faults and all."""
+
+    def __init__(
+        self,
+        sim: Simulation,
+        *,
+        kind: str = "memory",
+        base: Any = None,
+        wrap: Callable[[Any], Any] = lambda storage: storage,
+        wrap_eight: Callable[[Any], Any] = lambda storage: storage,
+        yields: int = 1,
+        next_run_may_go_back: bool = False,
+    ) -> None:
+        self.sim, self.kind, self._wrap, self._wrap_eight, self._yields = sim, kind, wrap, wrap_eight, yields
+        if base is None:
+            eight = EightMethodStorage(sim.clock) if kind == "eight methods" else None
+            base = eight or InMemoryStorage(clock=sim.clock, history=10_000, total_history=1_000_000)
+        self.base = base
+        self.recorder = Recorder(sim.clock)
+        self.schedulers: dict[str, AsyncScheduler] = {}
+        self.ways: dict[str, Mortal] = {}
+        self.claims: dict[tuple[str, int], Claim] = {}
+        self.settles: Counter[Settle] = Counter()
+        self.verdicts: Counter[SettleVerdict] = Counter()
+        self.calls: Counter[str] = Counter()
+        self.seen: dict[str, JobRecord] = {}
+        self.broken: list[str] = []
+        self.problems: list[dict[str, Any]] = []
+        self.removed: set[str] = set()
+        self.is_checked = True
+        self._may_go_back = next_run_may_go_back
+        self._tasks: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(self._make_task)
+        loop.set_exception_handler(lambda _, context: self.problems.append(context))
+        self._before = asyncio.all_tasks()
+        return self
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        for name, scheduler in self.schedulers.items():
+            if scheduler.is_running and not self.ways[name].is_dead:
+                await scheduler.stop(timeout=0)
+        await self.sim.settle()
+        asyncio.get_running_loop().set_task_factory(None)
+        if error is None:
+            self.check()
+
+    # ── instances ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def way_to_storage(self) -> Any:
+        base = self.base
+        if self.kind == "eight methods":
+            base = as_leasing(self._wrap_eight(base), clock=self.sim.clock)
+        return self._wrap(YieldingStorage(Witness(base, self), yields=self._yields))
+
+    def new(self, name: str = "one", **options: Any) -> AsyncScheduler:
+        """Make an instance; it has to be started."""
+        self.ways[name] = way = Mortal(self.way_to_storage(), yields=0)
+        settings: dict[str, Any] = {"lock_ttl": TTL, "storage_poll_interval": POLL, "clock": self.sim.clock} | options
+        self.schedulers[name] = scheduler = AsyncScheduler(storage=way, instance_id=name, **settings)
+        return scheduler
+
+    async def start(self, name: str = "one", **options: Any) -> AsyncScheduler:
+        """Make an instance and start it."""
+        scheduler = self.new(name, **options)
+        await self.inside(name, scheduler.start)
+        return scheduler
+
+    async def inside(self, name: str, call: Callable[[], Any]) -> Any:
+        """Call something as the process of that instance: its tasks are that process's."""
+        token = _instance.set(name)
+        try:
+            return await call()
+        finally:
+            _instance.reset(token)
+
+    def _make_task(self, loop: Any, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **options)
+        context = options.get("context")
+        name = _instance.get() if context is None else context.get(_instance)
+        if name is not None:
+            self._tasks[name].add(task)
+        return task
+
+    def living_tasks(self, name: str) -> list[asyncio.Task[Any]]:
+        return [task for task in self._tasks[name] if not task.done()]
+
+    async def kill(self, name: str = "one") -> None:
+        """Let the process of an instance die: all its tasks are gone, and nothing of it reaches the storage any more."""
+        self.ways[name].is_dead = True
+        while tasks := self.living_tasks(name):
+            for task in tasks:
+                task.cancel()
+            await asyncio.sleep(0)
+        self.problems.clear()  # what dies so does not die in order
+
+    # ── what the witness writes down ─────────────────────────────────────────────────────────────────────────────────
+
+    def note_claim(self, claim: Claim) -> None:
+        before = self.claims.setdefault((claim.job_id, claim.token), claim)
+        if before.owner != claim.owner:
+            self.broken.append(f"token {claim.token} was granted to {before.owner} and to {claim.owner}")
+        if claim.now < claim.fire_time:
+            self.broken.append(f"{claim} is early")
+
+    def records(self) -> Iterable[JobRecord]:
+        return self.base.jobs.values() if isinstance(self.base, EightMethodStorage) else self.base._table.records.values()
+
+    def record(self, job_id: str) -> JobRecord:
+        return next(record for record in self.records() if record.id == job_id)
+
+    def observe(self) -> None:
+        for record in self.records():
+            before = self.seen.get(record.id)
+            if before is not None and before.token > record.token:
+                self.broken.append(f"the token of {record.id} went back")
+            if before is not None and record.id not in self.removed and record.run_count < before.run_count:
+                self.broken.append(f"the run count of {record.id} went back")
+            if before is not None and not self._may_go_back and _is_back(before.next_run, record.next_run):
+                self.broken.append(f"the next run of {record.id} went from {before.next_run} back to {record.next_run}")
+            self.seen[record.id] = record.copy()
+
+    def check(self) -> None:
+        """Ask for what must hold, whatever has happened."""
+        assert not self.broken, self.broken
+        assert not self.problems, self.problems
+        if not self.is_checked:
+            return
+        assert not (left := asyncio.all_tasks() - self._before - {asyncio.current_task()}), left
+        self._check_tokens()
+        self._check_settles()
+
+    def _check_tokens(self) -> None:
+        tokens: dict[str, int] = defaultdict(int)
+        for claim in self.claims.values():
+            assert claim.token > tokens[claim.job_id], f"{claim} has no greater token than {tokens[claim.job_id]}"
+            tokens[claim.job_id] = claim.token
+
+    def _check_settles(self) -> None:
+        occurrences = Counter((settle.job_id, settle.fire_time, settle.manual) for settle in self.settles)
+        doubles = {occurrence: times for occurrence, times in occurrences.items() if times > 1}
+        assert not doubles, f"settled more than once: {doubles}"
+        assert all(times <= 1 for times in self.settles.values()), self.settles
+        for record in self.records():
+            if record.id not in self.removed:
+                assert record.run_count == sum(settle.job_id == record.id for settle in self.settles), record
+
+
+def _is_back(before: datetime | None, after: datetime | None) -> bool:
+    return after is not None and (before is None or after < before)

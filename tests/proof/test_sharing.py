@@ -1,0 +1,65 @@
+"""Several instances, one storage: each fire time runs once, somewhere."""
+
+from datetime import timedelta
+
+import pytest
+
+from chrono_async.models import ClaimAnswer
+from chrono_async.storage import InMemoryStorage
+from chrono_async.storage import _rules as rules
+from tests.proof.kit import KINDS, MINUTE, START, World, grid
+
+INSTANCES = [f"instance {n}" for n in range(5)]
+
+
+async def _share_a_minute_job(world, *, names=INSTANCES, minutes=6):
+    """Let all instances run the same job for some minutes."""
+    for name in names:
+        scheduler = await world.start(name)
+        await scheduler.add_interval_job("shared", "Shared", world.recorder.job, MINUTE, args=(0.5,))
+    await world.sim.until(START + minutes * MINUTE + timedelta(seconds=5))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.sim(seeds=range(20))
+async def test_five_instances_run_each_fire_time_exactly_once(sim, kind):
+    """Whoever comes first, whatever is interleaved: the claim decides."""
+    async with World(sim, kind=kind) as world:
+        await _share_a_minute_job(world)
+    assert world.recorder.fire_times() == grid(START + MINUTE, MINUTE, 6)
+    assert world.record("shared").run_count == 6
+
+
+class GrantsEverything(InMemoryStorage):
+    """A storage without the claim's check: whoever asks is granted."""
+
+    async def claim(self, requests, owner_id, ttl):
+        at = self._moment()
+        terms = rules.Terms(owner_id, at.now, at.now + ttl, rules.microseconds(at.now))
+        records = self._table.records
+        return ClaimAnswer(at.now, [rules.grant(records[request.job_id], request, terms) for request in requests])
+
+
+@pytest.mark.sim(seeds=range(5))
+async def test_without_the_claims_check_the_proof_above_fails(sim):
+    """Or it would prove nothing: with a storage that never lets others go first, it did not."""
+    world = World(sim, base=GrantsEverything(clock=sim.clock))
+    with pytest.raises(AssertionError):  # the witness sees it too
+        async with world:
+            await _share_a_minute_job(world)
+            world.check()
+    assert world.recorder.doubles()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.sim(seeds=range(3))
+async def test_many_jobs_of_many_instances_run_once_each(sim, kind):
+    """Batches of claims that overlap, half of them in the hands of others, are told apart one by one."""
+    async with World(sim, kind=kind) as world:
+        for name in INSTANCES[:3]:
+            scheduler = await world.start(name)
+            for n in range(12):
+                await scheduler.add_interval_job(f"job {n}", "", world.recorder.job, MINUTE, args=(n % 3,))
+        await sim.until(START + 3 * MINUTE + timedelta(seconds=5))
+    assert len(world.recorder.runs) == 12 * 3
+    assert not world.recorder.doubles()

@@ -1,0 +1,275 @@
+"""The rules of the leasing verbs, on records alone: no loop, no storage."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chrono_async.models import (
+    ClaimRequest,
+    Definition,
+    Early,
+    Granted,
+    Held,
+    JobRecord,
+    JobStatus,
+    Lease,
+    Moved,
+    Outcome,
+    PointerMove,
+    RegisterVerdict,
+    Release,
+    RunRecord,
+    RunStatus,
+    Trigger,
+)
+from chrono_async.policies import Missed, Overlap, Policies, Recovery
+from chrono_async.storage import _rules as rules
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+LATER = NOW + 60 * SECOND
+
+
+def a_job(**values: object) -> JobRecord:
+    return JobRecord(id="a", **{"next_run": NOW, "revision": 5, "schedule": Definition("d", "b"), **values})  # type: ignore[arg-type] # a test's shorthand
+
+
+def a_request(**values: object) -> ClaimRequest:
+    return ClaimRequest("a", NOW, NOW, 5)._replace(**values)  # type: ignore[arg-type] # a test's shorthand
+
+
+def claimed(record: JobRecord, request: ClaimRequest | None = None, owner: str = "me/1") -> Granted:
+    request = request or a_request()
+    assert rules.refuse(record, request, NOW) is None
+    return rules.grant(record, request, rules.Terms(owner, NOW, LATER, rules.microseconds(NOW)))
+
+
+def outcome(lease: Lease, move: PointerMove | None, status: RunStatus = RunStatus.COMPLETED, error: str = "") -> Outcome:
+    return Outcome(lease, RunRecord("a", NOW, status, token=lease.token, started=NOW + SECOND, error=error), move)
+
+
+MOVE = PointerMove(NOW, 5, LATER)
+
+
+def test_what_a_job_has_to_do_depends_on_more_than_its_pointer() -> None:
+    """A manual request is due even while the job is paused; nothing is due before its wait or lease is over."""
+    at = NOW - SECOND
+    cases = [
+        (a_job(), None, NOW),
+        (a_job(paused=True), None, None),
+        (a_job(next_run=None), None, None),
+        (a_job(paused=True, triggered=Trigger(LATER)), None, LATER),
+        (a_job(triggered=Trigger(at)), None, at),
+        (a_job(manual=Trigger(at, attempt=1), triggered=Trigger(LATER)), None, at),
+        (a_job(not_before=LATER), None, LATER),
+        (a_job(), LATER, LATER),
+        (a_job(not_before=LATER), LATER + SECOND, LATER + SECOND),
+    ]
+    for record, held_until, when in cases:
+        due = rules.due_of(record, held_until)
+        assert (due and due.when) == when
+
+
+def test_a_manual_run_of_an_at_most_once_job_is_not_offered_again() -> None:
+    """Its process died with it; the next request takes its place."""
+    options = Policies(recovery=Recovery.SKIP)
+    record = a_job(options=options, manual=Trigger(NOW, attempt=1), triggered=Trigger(LATER))
+    assert rules.pending_manual(record) == Trigger(LATER)
+    record = a_job(options=options, manual=Trigger(NOW, attempt=0))
+    assert rules.pending_manual(record) == Trigger(NOW), "it was given back, not lost"
+
+
+@pytest.mark.parametrize(
+    ("record", "request_", "verdict"),
+    [
+        (a_job(), a_request(), None),
+        (a_job(next_run=None), a_request(next_run=None), Moved()),
+        (a_job(), a_request(next_run=LATER), Moved()),
+        (a_job(), a_request(revision=4), Moved()),
+        (a_job(paused=True), a_request(), Moved()),
+        (a_job(), a_request(fire_time=NOW - SECOND), Moved()),
+        (a_job(), a_request(fire_time=NOW + SECOND), Early(SECOND)),
+        (a_job(next_run=NOW + SECOND), a_request(next_run=NOW + SECOND, fire_time=NOW + SECOND), Early(SECOND)),
+        (a_job(not_before=LATER), a_request(), Held(LATER)),
+        (a_job(claimed=NOW, attempt=1), a_request(), None),
+        (a_job(next_run=NOW - SECOND, claimed=NOW - SECOND), a_request(next_run=NOW - SECOND), Moved()),
+        (a_job(manual=Trigger(NOW, attempt=1)), a_request(), Moved()),
+        (a_job(), a_request(manual=True), Moved()),
+        (a_job(triggered=Trigger(LATER)), a_request(manual=True), Moved()),
+        (a_job(triggered=Trigger(NOW), paused=True, next_run=None), a_request(manual=True), None),
+        (a_job(triggered=Trigger(LATER)), a_request(manual=True, fire_time=LATER), Early(60 * SECOND)),
+    ],
+)
+def test_why_a_claim_is_refused(record: JobRecord, request_: ClaimRequest, verdict: object) -> None:
+    """Each condition alone is enough."""
+    before = record.copy()
+    assert rules.refuse(record, request_, NOW) == verdict
+    assert record == before
+
+
+def test_a_token_is_never_less_than_the_time_nor_than_the_last() -> None:
+    """A clock that went back takes no token back."""
+    record = a_job(token=7)
+    assert claimed(record).lease.token == rules.microseconds(NOW)
+    record = a_job(token=rules.microseconds(LATER))
+    assert claimed(record).lease.token == rules.microseconds(LATER) + 1
+
+
+def test_attempts_count_claims_of_one_occurrence() -> None:
+    """Found abandoned: one more. Settled, and the pointer moved: from one again."""
+    record = a_job()
+    first = claimed(record)
+    assert rules.abandon(record, NOW).attempt == 1
+    second = claimed(record, owner="me/2")
+    assert (first.attempt, second.attempt) == (1, 2)
+    rules.settle(record, outcome(second.lease, MOVE))
+    assert (record.attempt, record.claimed, record.next_run) == (0, None, LATER)
+
+
+def test_running_means_owned() -> None:
+    """Through claim, settle, release and abandonment."""
+    for end in (
+        lambda record, lease: rules.settle(record, outcome(lease, MOVE)),
+        lambda record, lease: rules.release(record, Release(lease)),
+        lambda record, lease: rules.abandon(record, NOW),
+    ):
+        record = a_job()
+        lease = claimed(record).lease
+        assert (record.status, record.owner, record.running) == (JobStatus.RUNNING, "me/1", NOW)
+        end(record, lease)
+        assert record.status is not JobStatus.RUNNING
+        assert (record.owner, record.running, record.lease_until) == (None, None, None)
+
+
+@pytest.mark.parametrize("change", [{"next_run": NOW + SECOND}, {"revision": 6}, {"next_run": None}])
+def test_a_pointer_that_somebody_moved_is_left_where_it_is(change: dict[str, object]) -> None:
+    """The run is counted all the same."""
+    record = a_job()
+    lease = claimed(record).lease
+    for name, value in change.items():
+        setattr(record, name, value)
+    expected = record.next_run
+    rules.settle(record, outcome(lease, MOVE))
+    assert record.next_run == expected
+    assert record.run_count == record.scheduled_runs == 1
+
+
+def test_settling_leaves_flag_and_definition_alone() -> None:
+    """They are the user's."""
+    record = a_job()
+    lease = claimed(record).lease
+    record.paused, record.schedule = True, Definition("new", "new")
+    rules.settle(record, outcome(lease, MOVE))
+    assert (record.paused, record.schedule) == (True, Definition("new", "new"))
+
+
+def test_the_last_of_its_runs_leaves_no_pointer() -> None:
+    """Counted by settle, and by an at-most-once claim."""
+    record = a_job(options=Policies(max_runs=1))
+    rules.settle(record, outcome(claimed(record).lease, MOVE))
+    assert record.next_run is None
+    record = a_job(options=Policies(max_runs=2, recovery=Recovery.SKIP), scheduled_runs=1)
+    assert claimed(record, a_request(moves=True, moves_to=LATER)).next_run is None
+
+
+def test_manual_runs_touch_neither_pointer_nor_attempts_nor_the_most() -> None:
+    """They have all of that for themselves."""
+    record = a_job(triggered=Trigger(NOW, "args"), claimed=NOW, attempt=2, options=Policies(max_runs=1))
+    granted = claimed(record, a_request(manual=True))
+    assert (granted.attempt, granted.arguments, record.triggered) == (1, "args", None)
+    rules.settle(record, outcome(granted.lease, None))
+    assert (record.next_run, record.attempt, record.scheduled_runs, record.run_count) == (NOW, 2, 0, 1)
+    assert record.manual is None
+
+
+def test_a_release_gives_the_attempt_back_unless_the_pointer_was_moved() -> None:
+    """What was rescheduled meanwhile does not wait for the retry of what was before."""
+    record = a_job()
+    rules.release(record, Release(claimed(record).lease, LATER, tries=2))
+    assert (record.attempt, record.tries, record.not_before, record.bound_fire_time) == (0, 2, LATER, NOW)
+    record = a_job()
+    lease = claimed(record).lease
+    assert rules.reschedule(record, Definition("x", "y"), revision=5, next_run=LATER, now=NOW)
+    rules.release(record, Release(lease, LATER, tries=2))
+    assert (record.attempt, record.tries, record.not_before) == (0, 0, None)
+
+
+def test_an_abandoned_run_is_told_of_even_after_a_reschedule() -> None:
+    """The pointer has gone elsewhere; what ran is known."""
+    record = a_job()
+    token = claimed(record).lease.token
+    rules.reschedule(record, Definition("x", "y"), revision=5, next_run=LATER, now=NOW)
+    assert rules.is_lost(record)
+    row = rules.abandon(record, LATER)
+    assert (row.fire_time, row.token, row.instance_id, row.status) == (NOW, token, "me", RunStatus.ABANDONED)
+
+
+def test_flights_leave_the_job_free_and_running() -> None:
+    """Each lands alone."""
+    record = a_job(options=Policies(overlap=Overlap.ALLOW))
+    granted = claimed(record, a_request(moves=True, moves_to=LATER, frees=True))
+    assert (record.owner, record.status, record.next_run) == (None, JobStatus.RUNNING, LATER)
+    flight = rules.flight_of(record, granted.lease)
+    assert flight is not None
+    assert rules.flight_of(record, granted.lease._replace(owner="x")) is None
+    rules.settle_flight(record, flight, outcome(granted.lease, None, RunStatus.FAILED, "boom"))
+    assert (record.status, record.flights, record.last_error) == (JobStatus.FAILED, (), "boom")
+
+
+@pytest.mark.parametrize(
+    ("record", "row", "revision"),
+    [
+        (a_job(), RunRecord("a", LATER, RunStatus.MISSED), 5),
+        (a_job(), RunRecord("a", NOW, RunStatus.MISSED), 4),
+        (a_job(paused=True), RunRecord("a", NOW, RunStatus.MISSED), 5),
+        (a_job(claimed=NOW), RunRecord("a", NOW, RunStatus.MISSED), 5),
+        (a_job(), RunRecord("a", NOW, RunStatus.MISSED, missed=Missed(2, NOW, LATER)), 5),
+        (a_job(next_run=LATER), RunRecord("a", LATER, RunStatus.MISSED), 5),
+    ],
+)
+def test_why_nothing_is_passed_over(record: JobRecord, row: RunRecord, revision: int) -> None:
+    """Each condition alone is enough."""
+    before = record.copy()
+    assert not rules.advance(record, row, revision=revision, next_run=LATER + SECOND, now=NOW)
+    assert record == before
+
+
+def test_registering_compares_what_code_declared() -> None:
+    """Options and name follow the code without a new revision; a definition brings one."""
+    options = Policies(max_runs=9)
+    record = a_job()
+    assert rules.register(record, a_job(name="n", options=options, next_run=LATER), NOW) is RegisterVerdict.JOINED
+    assert (record.name, record.options, record.next_run, record.revision) == ("n", options, NOW, 5)
+    other = a_job(schedule=Definition("other", "other"), next_run=LATER)
+    assert rules.register(record, other, NOW, floor=2**62) is RegisterVerdict.CHANGED
+    assert (record.next_run, record.revision) == (LATER, 2**62 + 1)
+    assert rules.register(record, a_job(schedule=Definition("x", "x")), NOW) is RegisterVerdict.LATE
+
+
+def test_a_changed_job_whose_runs_are_used_up_stays_finished() -> None:
+    """Counters stay, and so does what they decide."""
+    record = a_job(next_run=None, scheduled_runs=2, run_count=2)
+    other = a_job(schedule=Definition("other", "other"), next_run=LATER, options=Policies(max_runs=2))
+    rules.register(record, other, NOW)
+    assert record.next_run is None
+
+
+def test_a_manual_request_never_has_the_name_of_one_before() -> None:
+    """Its fire time is its identity, even where two come at one instant of a clock."""
+    record = a_job()
+    assert rules.trigger(record, Trigger(LATER), NOW).at == NOW, "never ahead of the storage's time"
+    record = a_job(manual=Trigger(NOW, attempt=1))
+    assert rules.trigger(record, Trigger(NOW), NOW).at == NOW + timedelta(microseconds=1)
+    record = a_job()
+    assert rules.trigger(record, Trigger(NOW), NOW, latest=NOW).at > NOW
+
+
+def test_resuming_keeps_an_old_pointer_only_if_it_is_the_jobs_own() -> None:
+    """A one-shot whose time has passed runs at once; nothing else is set into the past."""
+    past = NOW - SECOND
+    record = a_job(paused=True, next_run=past)
+    assert not rules.resume(record, revision=5, next_run=past - SECOND, now=NOW)
+    assert not rules.resume(record, revision=4, next_run=past, now=NOW)
+    assert record.paused
+    assert rules.resume(record, revision=5, next_run=past, now=NOW)
+    assert not record.paused
