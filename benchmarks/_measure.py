@@ -12,43 +12,48 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Sample = dict[str, float]
-Measure = Callable[[int], Awaitable[Sample]]
+Measure = Callable[[int], Coroutine[Any, Any, Sample]]
 
 
 class Row(NamedTuple):
-    """What a contestant measured at one size, a sample a round."""
+    """What a contestant measured at one size, a sample a round, and the ratios of the figures that are compared."""
 
     size: int
     name: str
     samples: list[Sample]
-    ratios: list[float]
+    ratios: dict[str, list[float]]
+
+    def median(self, figure: str) -> float:
+        return median(self.values(figure))
+
+    def values(self, figure: str) -> list[float]:
+        return [sample[figure] for sample in self.samples]
 
 
 @dataclass(frozen=True)
 class Contestant:
     """Somebody who is measured, in sizes up to `most`."""
 
-    name: str
     measure: Measure
     most: int
     python: str
-    """The variable of the environment that names another interpreter, for a package that cannot share ours."""
+    """The environment variable that names an interpreter, for a package that cannot share ours."""
 
 
 class Question:
-    """The contestants, the sizes, and the figure that decides; `base` is the contestant that all are compared with."""
+    """Sizes, contestants, and the figures that are compared, each with the contestant that is the base."""
 
     def __init__(
-        self, name: str, text: str | None, *, sizes: Sequence[int], figure: str, base: str = "bare", repeats: int = 5
+        self, name: str, text: str | None, *, sizes: Sequence[int], compared: Mapping[str, str], repeats: int = 5
     ) -> None:
-        self.name, self.sizes, self.figure, self.base, self.repeats = name, tuple(sizes), figure, base, repeats
+        self.name, self.sizes, self.compared, self.repeats = name, tuple(sizes), dict(compared), repeats
         self.text = (text or "").strip()
         self.contestants: dict[str, Contestant] = {}
 
@@ -56,29 +61,24 @@ class Question:
         """Let a coroutine function compete: it takes a size and returns a sample."""
 
         def enter(measure: Measure) -> Measure:
-            self.contestants[name] = Contestant(name, measure, most, python)
+            self.contestants[name] = Contestant(measure, most, python)
             return measure
 
         return enter
 
     def sample(self, name: str, size: int) -> Sample:
         """Measure once, here."""
-        return asyncio.run(_call(self.contestants[name].measure, size))
+        return asyncio.run(self.contestants[name].measure(size))
 
     def ask(self, sizes: Sequence[int], repeats: int) -> Iterator[Row]:
         """Measure all, at every size: A B C, A B C, and so on."""
         for size in sizes:
-            rows: dict[str, list[Sample]] = {name: [] for name, c in self.contestants.items() if size <= c.most}
-            for _ in range(repeats):
-                for name, samples in rows.items():
-                    sample = self._sample_apart(name, size)
-                    if sample is not None:
-                        samples.append(sample)
-            base = [sample[self.figure] for sample in rows.get(self.base, [])]
-            for name, samples in rows.items():
-                ratios = [s[self.figure] / b for s, b in zip(samples, base, strict=False) if b]
+            names = [name for name, contestant in self.contestants.items() if size <= contestant.most]
+            rounds = [{name: self._sample_apart(name, size) for name in names} for _ in range(repeats)]
+            for name in names:
+                samples = [sample for turn in rounds if (sample := turn[name]) is not None]
                 if samples:
-                    yield Row(size, name, samples, ratios)
+                    yield Row(size, name, samples, self._ratios(name, rounds))
 
     def _sample_apart(self, name: str, size: int) -> Sample | None:
         """Measure once in a fresh process; None if the contestant is not installed."""
@@ -88,23 +88,41 @@ class Question:
         answer: Sample | None = json.loads(done.stdout.splitlines()[-1])
         return answer
 
+    def _ratios(self, name: str, rounds: Sequence[Mapping[str, Sample | None]]) -> dict[str, list[float]]:
+        ratios: dict[str, list[float]] = {figure: [] for figure in self.compared}
+        for figure, base in self.compared.items():
+            for turn in rounds:
+                mine, theirs = turn.get(name), turn.get(base)
+                if mine and theirs and theirs[figure]:
+                    ratios[figure].append(mine[figure] / theirs[figure])
+        return ratios
+
     def main(self) -> None:
         """Answer on the command line."""
-        parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=self.text)
-        parser.add_argument("--quick", action="store_true", help="the smallest size, twice")
-        parser.add_argument("--sizes", type=int, nargs="+", default=self.sizes)
-        parser.add_argument("--repeats", type=int, default=self.repeats)
-        parser.add_argument("--only", nargs="+", metavar="NAME", help="measure only these contestants")
-        parser.add_argument("--one", metavar="NAME", help="measure this contestant once, here: for a profiler")
-        parser.add_argument("--plot", type=Path, metavar="SVG", help="draw the answer")
-        options = parser.parse_args()
+        options = self._parser().parse_args()
         if options.one:
             print(json.dumps(self._sample_if_installed(options.one, options.sizes[0])))
             return
         if options.only:
-            self.contestants = {name: c for name, c in self.contestants.items() if name in options.only}
+            self.contestants = {name: self.contestants[name] for name in options.only}
         sizes, repeats = (options.sizes[:1], 2) if options.quick else (options.sizes, options.repeats)
-        self._answer(sizes, repeats, options.plot)
+        rows = self._answer(sizes, repeats)
+        if options.plot is not None:
+            from ._plot import draw
+
+            draw(options.plot, self.text.splitlines()[0], next(iter(self.compared)), rows)
+
+    def _parser(self) -> argparse.ArgumentParser:
+        parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=self.text)
+        parser.add_argument("--quick", action="store_true", help="the first size, twice")
+        parser.add_argument("--sizes", type=int, nargs="+", default=self.sizes)
+        parser.add_argument("--repeats", type=int, default=self.repeats)
+        parser.add_argument(
+            "--only", nargs="+", metavar="NAME", help="measure these contestants", choices=self.contestants
+        )
+        parser.add_argument("--one", metavar="NAME", help="measure this contestant once, here: for a profiler")
+        parser.add_argument("--plot", type=Path, metavar="SVG", help="draw the answer")
+        return parser
 
     def _sample_if_installed(self, name: str, size: int) -> Sample | None:
         try:
@@ -113,22 +131,21 @@ class Question:
             print(f"{name} is left out: {error}", file=sys.stderr)
             return None
 
-    def _answer(self, sizes: Sequence[int], repeats: int, plot: Path | None) -> None:
+    def _answer(self, sizes: Sequence[int], repeats: int) -> list[Row]:
         print(f"{self.text}\n\n{machine()}, {repeats} rounds\n", flush=True)
-        rows = []
+        rows: list[Row] = []
         for row in self.ask(sizes, repeats):
             if not rows:
-                print(heading(row, self.base))
+                print(self._heading(row))
             rows.append(row)
             print(line(row), flush=True)
-        if plot is not None:
-            from ._plot import draw
+        return rows
 
-            draw(plot, self.text.splitlines()[0], self.figure, rows)
-
-
-async def _call(measure: Measure, size: int) -> Sample:
-    return await measure(size)
+    def _heading(self, row: Row) -> str:
+        """Return the head of a Markdown table that has rows like this one."""
+        ratios = [f"{figure} / {base}" for figure, base in self.compared.items()]
+        cells = ["size", "who", *row.samples[0], *ratios]
+        return f"| {' | '.join(cells)} |\n|{'|'.join('---' if cell == 'who' else '--:' for cell in cells)}|"
 
 
 def machine() -> str:
@@ -136,17 +153,16 @@ def machine() -> str:
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def heading(row: Row, base: str) -> str:
-    """Return the head of a Markdown table that has rows like this one."""
-    cells = ["size", "who", *row.samples[0], f"ratio to {base}", "spread"]
-    return f"| {' | '.join(cells)} |\n|{'|'.join('--:' if cell != 'who' else '---' for cell in cells)}|"
-
-
 def line(row: Row) -> str:
-    """Return the row: medians of all figures, and the ratio's median, least and most."""
-    figures = [_short(median(sample[figure] for sample in row.samples)) for figure in row.samples[0]]
-    ratio = (_short(median(row.ratios)), f"{_short(min(row.ratios))} to {_short(max(row.ratios))}")
-    return f"| {' | '.join([f'{row.size:,}', row.name, *figures, *(ratio if row.ratios else ('', ''))])} |"
+    """Return the row of the table: medians, and each ratio as its median and its spread."""
+    figures = [_short(row.median(figure)) for figure in row.samples[0]]
+    return f"| {' | '.join([f'{row.size:,}', row.name, *figures, *map(_spread, row.ratios.values())])} |"
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    if not ratios:
+        return ""
+    return f"**{_short(median(ratios))}** ({_short(min(ratios))} to {_short(max(ratios))})"
 
 
 def _short(value: float) -> str:

@@ -17,8 +17,21 @@ from pathlib import Path
 
 from ._measure import Question, Sample
 
-QUESTION = Question("registration", __doc__, sizes=(10_000, 100_000), figure="microseconds a job", repeats=3)
-_FORMS = ("{m} * * * *", "{m} {h} * * *", "*/{s} {h}-23 * * *", "{m} {h} * * 1-5", "{m},{n} {h} * * {w}", "{m} {h} {d} * *")
+QUESTION = Question(
+    "registration",
+    __doc__,
+    sizes=(10_000, 100_000),
+    compared=dict.fromkeys(("microseconds a job", "bytes a job"), "bare"),
+    repeats=3,
+)
+_FORMS = (
+    "{m} * * * *",
+    "{m} {h} * * *",
+    "*/{s} {h}-23 * * *",
+    "{m} {h} * * 1-5",
+    "{m},{n} {h} * * {w}",
+    "{m} {h} {d} * *",
+)
 _RARE = "{m} {h} {d} {o} *"
 
 
@@ -53,11 +66,11 @@ def _draw(distinct: int) -> Iterator[str]:
 
 async def measure(size: int, add: Callable[[str, str], Awaitable[object]], *, distinct: int = 500) -> Sample:
     """Call `add(job_id, expression)` for each job."""
-    jobs = [(f"job-{number}", expression) for number, expression in enumerate(expressions(size, distinct=distinct))]
+    different = expressions(size, distinct=distinct)
     gc.collect()
     before, begun = resident(), time.perf_counter()
-    for job_id, expression in jobs:
-        await add(job_id, expression)
+    for number, expression in enumerate(different):
+        await add(f"job-{number}", expression)
     seconds = time.perf_counter() - begun
     gc.collect()
     return {"microseconds a job": seconds / size * 1e6, "bytes a job": (resident() - before) / size, "jobs": size}
@@ -131,7 +144,10 @@ async def apscheduler4(size: int) -> Sample:
         await s.start_in_background()
         task = await s.configure_task("no-op", func=no_op)
         sample = await measure(
-            size, lambda job_id, expression: s.add_schedule(task, CronTrigger.from_crontab(expression, UTC), id=job_id)
+            size,
+            lambda job_id, expression: s.add_schedule(
+                task, CronTrigger.from_crontab(expression, timezone=UTC), id=job_id
+            ),
         )
         assert len(await s.get_schedules()) == size
     return sample

@@ -246,6 +246,11 @@ class EventBus:
         self._subscriptions: list[Subscription] = []
         self._wanted: dict[type[Event], tuple[Subscription, ...]] = {}
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nobody listens at all."""
+        return not self._subscriptions
+
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody listens to this type; so that nothing is built that nobody hears."""
         return bool(self._listeners(kind))

@@ -207,7 +207,7 @@ class AsyncScheduler(JobDecorators):
         **options: Unpack[JobOptions],
     ) -> JobInfo:
         """Add a job that runs once: after `delay`, counted from now, or `at` an instant; else as `add_job`."""
-        schedule = self._desk.one_shot(delay, at)
+        schedule = await self._desk.one_shot(delay, at)
         return await self.add_job(id, name, func, schedule, replace=replace, **options)
 
     async def remove_job(self, job_id: str) -> None:

@@ -41,7 +41,7 @@ class Declarations:
         """Register all that waits; what cannot be stays waiting."""
         while self._waiting:
             new = self._waiting[0]
-            await self._desk.add(self._counted_from_now(new), replace=True)
+            await self._desk.add(await self._counted_from_now(new), replace=True)
             if self._waiting and self._waiting[0] is new:
                 self._waiting.popleft()
 
@@ -54,10 +54,10 @@ class Declarations:
             except Exception:
                 logger.exception("job %r cannot be registered", self._waiting.popleft().id)
 
-    def _counted_from_now(self, new: NewJob) -> NewJob:
+    async def _counted_from_now(self, new: NewJob) -> NewJob:
         """A delay that was declared waits for the start too."""
         if isinstance(new.schedule, OneShotSchedule) and new.schedule.delay is not None:
-            return new._replace(schedule=self._desk.one_shot(new.schedule.delay, None))
+            return new._replace(schedule=await self._desk.one_shot(new.schedule.delay, None))
         return new
 
     def _check_id(self, new: NewJob) -> None:

@@ -51,6 +51,7 @@ class Desk:
         state = self._state
         if new.id in state.registry and not replace:
             raise JobAlreadyExistsError(new.id)
+        await self._know_the_time()
         job = self._bind(new)
         record = await self._register(new, job)
         if record.schedule is None or record.schedule.bound != dump(job.schedule):
@@ -62,11 +63,20 @@ class Desk:
         self._tell(JobAdded, job.id)
         return self._info(record)
 
-    def one_shot(self, delay: Duration | None, at: datetime | None) -> OneShotSchedule:
+    async def _know_the_time(self) -> None:
+        """Ask the storage for its time before anything is counted from it: this machine's clock may be wrong."""
+        state = self._state
+        if not state.time.is_known:
+            now = state.time.now()
+            page = await state.door.ask(state.door.storage.due(now, now, limit=1))
+            state.time.observe(page.now)
+
+    async def one_shot(self, delay: Duration | None, at: datetime | None) -> OneShotSchedule:
         """Make a one-shot schedule; a delay counts from now by the clock that plans, and stays declared as a delay."""
         if delay is None or at is not None:
             return OneShotSchedule(delay, at=at)
         length = to_timedelta(delay, "delay")
+        await self._know_the_time()
         try:
             return OneShotSchedule(delay, at=self._state.time.now() + length)
         except OverflowError:
@@ -93,6 +103,7 @@ class Desk:
             grace=grace,
             is_parallel=options.policies.is_parallel,
             at_most_once=options.policies.at_most_once,
+            has_callbacks=options.local.has_callbacks,
         )
 
     async def _register(self, new: NewJob, job: LocalJob) -> JobRecord:

@@ -9,7 +9,6 @@ import itertools
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 from ..errors import StorageError
 from ..events import FireTimesMissed
@@ -23,21 +22,14 @@ from .state import State
 
 logger = logging.getLogger("chrono_async")
 
-_BATCH = 500
+_BATCH = 200  # a burst is started in helpings, so that early runs are settled while late ones are claimed
 _LONGEST_SLEEP = 1.0  # so that a set clock or a suspended laptop is noticed
 _SHORTEST_SLEEP = 1e-5  # a timer may fire a little early; sleeping for nothing would spin
 _REARM = timedelta(milliseconds=1)  # a slewed clock says "early" by microseconds: ask again, but do not spin
 
 
-class _Candidate(NamedTuple):
-    due: Due
-    found: datetime
-
-
-class _Planned(NamedTuple):
-    job: LocalJob
-    due: Due
-    claim: Claim
+_Candidate = tuple[Due, datetime]
+"""What is due, and when that was first seen."""
 
 
 class RunLoop:
@@ -90,8 +82,8 @@ class RunLoop:
         now = state.time.now()
         for due in state.timeline.pop_due(now):
             before = self._ready.get(due.job_id)
-            seen_before = before is not None and before.due.next_run == due.next_run
-            self._ready[due.job_id] = _Candidate(due, before.found if before and seen_before else now)
+            is_same = before is not None and before[0].next_run == due.next_run
+            self._ready[due.job_id] = (due, before[1] if before and is_same else now)
 
     async def _leads(self) -> bool:
         leader = self._state.settings.leader
@@ -104,7 +96,7 @@ class RunLoop:
             logger.exception("leader.is_leader() failed; nothing is claimed")
             leads = False
         if not leads:
-            self._put_back(self._ready.values(), timedelta(seconds=_LONGEST_SLEEP))
+            self._put_back([due for due, _ in self._ready.values()], timedelta(seconds=_LONGEST_SLEEP))
             self._ready.clear()
         return leads
 
@@ -118,16 +110,17 @@ class RunLoop:
         return [self._ready.pop(job_id) for job_id in list(itertools.islice(self._ready, max(most, 0)))]
 
     async def _act(self, candidates: list[_Candidate]) -> None:
-        claims: list[_Planned] = []
-        for candidate in candidates:
-            job = self._state.registry.get(candidate.due.job_id)
-            if job is None or self._is_overlapping(job, candidate.due):
+        claims: list[Claim] = []
+        now = self._state.time.now()
+        for due, found in candidates:
+            job = self._state.registry.get(due.job_id)
+            if job is None or self._is_overlapping(job, due):
                 continue
-            step = self._decide(job, candidate)
+            step = self._decide(job, due, now, found)
             if isinstance(step, Claim):
-                claims.append(_Planned(job, candidate.due, step))
+                claims.append(step)
             elif step is not None:
-                await self._advance(candidate.due, step)
+                await self._advance(due, step)
         if claims:
             await self._claim(claims)
 
@@ -148,16 +141,17 @@ class RunLoop:
         interruption = due._replace(when=upcoming, next_run=upcoming, bound=None, trigger=None)
         at = deadline(job, interruption)
         if at > self._state.time.now():
-            self._state.timeline.arm(interruption, at)  # beyond the horizon too: the poller sees a held job's lease only
+            self._state.timeline.arm(
+                interruption, at
+            )  # beyond the horizon too: the poller sees a held job's lease only
             return
         for run in runs:
             run.cancel(Why.OVERLAP)
 
-    def _decide(self, job: LocalJob, candidate: _Candidate) -> Claim | Advance | None:
+    def _decide(self, job: LocalJob, due: Due, now: datetime, found: datetime) -> Claim | Advance | None:
         """Ask the rules. A schedule of a user's own may fail; that costs its job a turn, and nobody else anything."""
-        state = self._state
         try:
-            return plan(job, candidate.due, state.time.now(), candidate.found, state.settings.instance_id)
+            return plan(job, due, now, found, self._state.settings.instance_id)
         except Exception:
             logger.exception("the schedule of job %r failed; it is asked again at the next poll", job.id)
             return None
@@ -168,28 +162,28 @@ class RunLoop:
         try:
             after = await state.door.ask(call)
         except StorageError:
-            self._put_back([_Candidate(due, row.fire_time)], timedelta(seconds=state.door.pause()))
+            self._put_back([due], timedelta(seconds=state.door.pause()))
             return
         state.arm(after)
         if row.missed is not None:
             state.bus.tell(FireTimesMissed(state.time.now(), due.job_id, row.missed))
 
-    async def _claim(self, claims: list[_Planned]) -> None:
+    async def _claim(self, claims: list[Claim]) -> None:
         """Claim all in one round trip. An unknown outcome is asked again by the same owner, which finds what is its."""
         state = self._state
         sent = state.time.boot()
         owner = f"{state.settings.instance_id}/{next(self._claim_numbers)}"
         answer = await self._ask_until_answered(claims, owner, sent)
         if answer is None:
-            self._put_back([_Candidate(c.due, c.due.when) for c in claims], timedelta(seconds=state.door.pause()))
+            self._put_back([claim.due for claim in claims], timedelta(seconds=state.door.pause()))
             return
         state.time.observe(answer.now)
         trust_until = sent + state.settings.trust / timedelta(seconds=1)
-        for planned, verdict in zip(claims, answer.verdicts, strict=True):
-            self._take_in(planned, verdict, answer.now, trust_until)
+        for claim, verdict in zip(claims, answer.verdicts, strict=True):
+            self._take_in(claim, verdict, answer.now, trust_until)
 
-    async def _ask_until_answered(self, claims: list[_Planned], owner: str, sent: float) -> ClaimAnswer | None:
-        state, requests = self._state, [planned.claim.request for planned in claims]
+    async def _ask_until_answered(self, claims: list[Claim], owner: str, sent: float) -> ClaimAnswer | None:
+        state, requests = self._state, [claim.request for claim in claims]
         patience = sent + state.settings.trust / timedelta(seconds=1)
         while True:
             try:
@@ -200,23 +194,23 @@ class RunLoop:
                     return None
                 await state.drains_within(timedelta(seconds=pause))
 
-    def _take_in(self, planned: _Planned, verdict: ClaimVerdict, now: datetime, trust_until: float) -> None:
+    def _take_in(self, claim: Claim, verdict: ClaimVerdict, now: datetime, trust_until: float) -> None:
         state = self._state
         match verdict:
             case Granted():
                 state.arm(verdict.due)
-                self._runner.start(_make_run(planned, verdict, now, trust_until))
-                self._is_overlapping(planned.job, planned.due)  # the next fire time may have to interrupt this run
+                self._runner.start(_make_run(claim, verdict, now, trust_until))
+                self._is_overlapping(claim.job, claim.due)  # the next fire time may have to interrupt this run
             case Held(until):
-                state.arm(planned.due._replace(when=max(until, now + _REARM)))
+                state.arm(claim.due._replace(when=max(until, now + _REARM)))
             case Early(by):
-                state.arm(planned.due._replace(when=now + max(by, _REARM)))
+                state.arm(claim.due._replace(when=now + max(by, _REARM)))
             case _:  # gone, or moved by somebody else: the poll brings what is to be known of it
                 state.hurry.set()
 
-    def _put_back(self, candidates: Iterable[_Candidate], pause: timedelta) -> None:
-        for candidate in candidates:
-            self._state.arm_later(candidate.due, pause)
+    def _put_back(self, dues: Iterable[Due], pause: timedelta) -> None:
+        for due in dues:
+            self._state.arm_later(due, pause)
 
 
 def _next_of(job: LocalJob, after: datetime) -> datetime | None:
@@ -229,15 +223,15 @@ def _next_of(job: LocalJob, after: datetime) -> datetime | None:
     return None if upcoming is None else upcoming.astimezone(UTC)
 
 
-def _make_run(planned: _Planned, granted: Granted, now: datetime, trust_until: float) -> Run:
-    request, missed = planned.claim
+def _make_run(claim: Claim, granted: Granted, now: datetime, trust_until: float) -> Run:
+    request = claim.request
     return Run(
-        job=planned.job,
+        job=claim.job,
         lease=granted.lease,
         fire_time=request.fire_time,
         attempt=granted.attempt,
         manual=request.manual,
-        missed=missed,
+        missed=claim.missed,
         expected=granted.next_run,
         revision=request.revision,
         moves_pointer=not (request.manual or request.frees),

@@ -13,6 +13,8 @@ from .registry import LocalJob
 class Claim(NamedTuple):
     """Ask for the right to run."""
 
+    job: LocalJob
+    due: Due
     request: ClaimRequest
     missed: Missed | None = None
 
@@ -27,19 +29,18 @@ class Advance(NamedTuple):
 def plan(job: LocalJob, due: Due, now: datetime, found: datetime, instance_id: str) -> Claim | Advance:
     """Decide about `due`, first found due at `found`, at the storage's time `now`."""
     if due.trigger is not None:
-        return Claim(
-            ClaimRequest(due.job_id, due.next_run, due.trigger, due.revision, manual=True, frees=job.is_parallel)
-        )
+        request = ClaimRequest(due.job_id, due.next_run, due.trigger, due.revision, manual=True, frees=job.is_parallel)
+        return Claim(job, due, request)
     if due.next_run is None:
         raise ValueError(f"job {due.job_id!r} is due without a fire time")
     if due.bound is not None:
-        return Claim(_request(job, due, due.bound))
+        return Claim(job, due, _request(job, due, due.bound))
     offset = jitter_offset(job.id, due.next_run, job.policies.jitter)
     backlog = resolve_backlog(
         job.schedule, due.next_run, now - offset, job.policies, grace=job.grace, found=found - offset
     )
     if backlog.run is not None:
-        return Claim(_request(job, due, backlog.run), backlog.missed)
+        return Claim(job, due, _request(job, due, backlog.run), backlog.missed)
     row = RunRecord(job.id, due.next_run, RunStatus.MISSED, instance_id, missed=backlog.missed)
     return Advance(row, backlog.next_run)
 

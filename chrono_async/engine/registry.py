@@ -30,6 +30,7 @@ class LocalJob:
     is_parallel: bool
     """Whether its runs may overlap each other."""
     at_most_once: bool
+    has_callbacks: bool
     revision: int = 0
 
     def adopt(self, record: JobRecord) -> None:

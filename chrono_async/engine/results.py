@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..models import JobResult
 from .run import Run
 
-_RECENT = 1000
+_RECENT = 200
 
 
 class _Waiter(NamedTuple):

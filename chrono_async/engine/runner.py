@@ -22,12 +22,6 @@ from .run import Run, Why, arguments_of
 from .settler import Settler
 from .state import State, logger
 
-_STATUS = {
-    JobStatus.COMPLETED: RunStatus.COMPLETED,
-    JobStatus.FAILED: RunStatus.FAILED,
-    JobStatus.CANCELLED: RunStatus.CANCELLED,
-}
-
 
 class PoisonedError(RuntimeError):
     """The occurrence's process has died too often; it is given up."""
@@ -50,11 +44,17 @@ class Runner:
             self._end(run, PoisonedError(f"its process died in each of {MAX_ATTEMPTS} attempts"))
         else:
             run.task = asyncio.get_running_loop().create_task(self._run(run))
+            run.task.add_done_callback(lambda _: self._see_off(run))
+
+    def _see_off(self, run: Run) -> None:
+        """End a run whose task was cancelled before its first step: nothing of `_run` has happened then."""
+        if run.finished is None:
+            self._end(run, asyncio.CancelledError())
 
     async def _run(self, run: Run) -> None:
         context.enter(run)
         run.started = self._state.time.now()
-        if self._state.bus.wants(RunStarted):
+        if not self._state.bus.is_silent:
             self._state.bus.tell(RunStarted(run.started, run.job.id, run.fire_time, run.attempt, run.manual))
         try:
             error = await self._try_until_done(run)
@@ -182,11 +182,17 @@ def _status_of(error: BaseException | None) -> JobStatus:
     return JobStatus.CANCELLED if isinstance(error, asyncio.CancelledError) else JobStatus.FAILED
 
 
+def _row_status(status: JobStatus) -> RunStatus:
+    if status is JobStatus.COMPLETED:
+        return RunStatus.COMPLETED
+    return RunStatus.CANCELLED if status is JobStatus.CANCELLED else RunStatus.FAILED
+
+
 def _row(run: Run, instance_id: str) -> RunRecord:
     return RunRecord(
         job_id=run.job.id,
         fire_time=run.fire_time,
-        status=_STATUS[run.status],
+        status=_row_status(run.status),
         instance_id=instance_id,
         attempt=run.attempt,
         token=run.lease.token,

@@ -48,8 +48,8 @@ class Session:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether somebody has asked for the end."""
-        return self._stopping.is_set()
+        """Whether somebody has asked for the end, or brought it about."""
+        return self._stopping.is_set() or self.is_over
 
     def request_stop(self, timeout: float | None) -> None:
         """Begin to drain; after `timeout` seconds, what still runs is cancelled. Asked again, the sooner end counts."""

@@ -145,18 +145,22 @@ class Settler:
         state.bus.tell(LeaseLost(state.time.now(), run.job.id, run.fire_time, run.lease.token))
 
     def _tell_finished(self, run: Run, outcome: Outcome) -> None:
-        bus, now, job = self._state.bus, self._state.time.now(), run.job
         self._state.results.note(run)
+        if not self._state.bus.is_silent:
+            self._tell_events(run, outcome)
+        if run.job.has_callbacks:
+            task = asyncio.get_running_loop().create_task(_call_back(run))
+            self._callbacks.add(task)
+            task.add_done_callback(self._callbacks.discard)
+
+    def _tell_events(self, run: Run, outcome: Outcome) -> None:
+        bus, now, job = self._state.bus, self._state.time.now(), run.job
         if run.missed is not None:
             bus.tell(FireTimesMissed(now, job.id, run.missed))
         if outcome.skipped is not None and outcome.skipped.missed is not None:
             bus.tell(FireTimesSkipped(now, job.id, outcome.skipped.missed))
         if bus.wants(RunFinished):
             bus.tell(RunFinished(now, job.id, run.result()))
-        if job.options.has_callbacks:
-            task = asyncio.get_running_loop().create_task(_call_back(run))
-            self._callbacks.add(task)
-            task.add_done_callback(self._callbacks.discard)
 
 
 async def _call_back(run: Run) -> None:

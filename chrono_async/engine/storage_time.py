@@ -16,17 +16,19 @@ _STEP = timedelta(milliseconds=500)
 class StorageTime:
     """What time it is in the storage."""
 
-    __slots__ = ("_base", "_base_boot", "_clock", "_wall_lead", "boot")
+    __slots__ = ("_base", "_base_boot", "_clock", "_wall_lead", "boot", "is_known")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.boot = clock.boot  # seconds; trust in leases is counted by it
         self._wall_lead = self._lead()
         self.observe(clock.now())
+        self.is_known = False  # whether the storage has told it, or it is this machine's time until then
 
     def observe(self, now: datetime) -> None:
         """Take in the time that came with an answer."""
         self._base, self._base_boot = now, self.boot()
+        self.is_known = True
 
     def now(self) -> datetime:
         """Return the storage's time, or a little less."""

@@ -257,6 +257,8 @@ class _Extended:
         return Columns(second, minute, hour, day, month, weekday, _stars(six), moving)
 
     def _field(self, field: Field, text: str) -> int:
+        if text == "?" and field.name in self._moving:
+            return field.full
         mask = 0
         for item in text.upper().split(","):
             mask |= self._item(field, item)
@@ -269,8 +271,6 @@ class _Extended:
             return 0
         if field.name == WEEKDAY.name and self._is_moving_weekday(field, item):
             return 0
-        if item == "?" and field.name in self._moving:
-            return field.full
         return _item(self._expression, field, self._with_range(field, item))
 
     def _with_range(self, field: Field, item: str) -> str:

@@ -5,6 +5,7 @@ The words are those of the package cron-descriptor, an extra that is imported wh
 """
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import product
 from typing import NamedTuple
 
 from ..errors import ScheduleError
@@ -49,24 +50,39 @@ def explain(reading: Reading) -> str:
         raise ScheduleError(_MISSING) from None
     # Named, so that neither the words nor a complaint about them depend on the machine's locale.
     options = Options(locale_code="en_US", use_24hour_time_format=True)
-    words = str(get_description(" ".join(_plain_texts(reading)), options))
+    words = "; or ".join(get_description(expression, options) for expression in _plain_expressions(reading))
     return words if _is_either(reading) else words.replace(", or on ", ", and only on ")
 
 
-def _plain_texts(reading: Reading) -> list[str]:
+def _plain_expressions(reading: Reading) -> list[str]:
     read = reading.columns
     masks = [read.seconds, read.minutes, read.hours, read.days, read.months, read.weekdays]
-    return [_plain(text, mask) for text, mask in zip(reading.texts, masks[-len(reading.texts) :], strict=True)]
+    columns = list(zip(_FIELDS, masks, strict=True))[-len(reading.texts) :]
+    ways = [_plain(field, text, mask) for (field, mask), text in zip(columns, reading.texts, strict=True)]
+    return [" ".join(texts) for texts in product(*ways)]
 
 
-def _plain(text: str, mask: int) -> str:
-    """Return a field as the package reads it: no slots of `H`, and no steps that are longer than the field."""
-    has_slot = any(item == "H" or item[:2] == "H/" for item in text.upper().split(","))
-    return _numbers(mask) if has_slot or mask.bit_count() == 1 else text
+def _plain(field: Field, text: str, mask: int) -> list[str]:
+    """
+    Return what a field says in ways that the package reads: no `H`, no steps in lists nor longer than the field.
+
+    Of a list that holds `L`, `W` or `#` each item is a way of its own, since the package gets such lists wrong.
+    """
+    items = text.upper().split(",")
+    has_slot = any(item == "H" or item[:2] == "H/" for item in items)
+    has_step_in_list = len(items) > 1 and "/" in text
+    moving = [item for item in items if _is_moving(field, item)]
+    if has_slot or has_step_in_list or mask.bit_count() == 1 or (moving and mask):
+        return [*([",".join(_numbers(mask))] if mask else []), *moving]
+    return moving or [text]
 
 
-def _numbers(mask: int) -> str:
-    return ",".join(str(n) for n in range(mask.bit_length()) if mask >> n & 1)
+def _is_moving(field: Field, item: str) -> bool:
+    return field.name in {DAY.name, WEEKDAY.name} and (item[-1] in "LW" or "#" in item)
+
+
+def _numbers(mask: int) -> list[str]:
+    return [str(n) for n in range(mask.bit_length()) if mask >> n & 1]
 
 
 def warnings(reading: Reading, around: datetime) -> list[str]:

@@ -32,7 +32,6 @@ from ..models import (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_STATUS_AFTER = {RunStatus.COMPLETED: JobStatus.COMPLETED, RunStatus.CANCELLED: JobStatus.CANCELLED}
 
 Refusal = Moved | Held | Early
 
@@ -76,6 +75,8 @@ def earliest(record: JobRecord) -> datetime | None:
 
 def due_of(record: JobRecord, held_until: datetime | None = None) -> Due | None:
     """Say when the job can next be claimed, and what for; `held_until` is the end of a lock that lives on it."""
+    if record.triggered is None and record.manual is None and record.not_before is held_until is None:
+        return _pointer_due(record)
     when = earliest(record)
     if when is None:
         return None
@@ -86,6 +87,14 @@ def due_of(record: JobRecord, held_until: datetime | None = None) -> Due | None:
     return Due(
         record.id, when, record.next_run, record.revision, record.bound_fire_time, None if manual is None else manual.at
     )
+
+
+def _pointer_due(record: JobRecord) -> Due | None:
+    """Say the same of a job with nothing but its pointer: nearly every one, after nearly every run."""
+    pointer, claimed = record.next_run, record.claimed
+    if pointer is None or record.paused:
+        return None
+    return Due(record.id, pointer, pointer, record.revision, None if claimed is None or pointer > claimed else claimed)
 
 
 def place(due: Due) -> tuple[datetime, str]:
@@ -345,10 +354,16 @@ def _move(record: JobRecord, move: PointerMove) -> None:
     record.attempt = record.tries = 0
 
 
+def _status_after(status: RunStatus) -> JobStatus:
+    if status is RunStatus.COMPLETED:
+        return JobStatus.COMPLETED
+    return JobStatus.CANCELLED if status is RunStatus.CANCELLED else JobStatus.FAILED
+
+
 def count(record: JobRecord, outcome: Outcome) -> None:
     """Write what a run leaves on its job: counters, last run, error, status."""
     run = outcome.run
-    status = _STATUS_AFTER.get(run.status, JobStatus.FAILED)
+    status = _status_after(run.status)
     record.run_count += 1
     record.last_run = run.started or run.fire_time
     if status is JobStatus.FAILED:
@@ -356,7 +371,8 @@ def count(record: JobRecord, outcome: Outcome) -> None:
         record.last_error = run.error
     elif status is JobStatus.COMPLETED:
         record.last_success = run.fire_time
-    record.settled_token = max(record.settled_token, outcome.lease.token)
+    if outcome.lease.token > record.settled_token:  # noqa: PLR1730 - max() would cost this path a call
+        record.settled_token = outcome.lease.token
     record.status = JobStatus.RUNNING if record.flights or record.owner is not None else status
 
 
@@ -374,7 +390,7 @@ def release(record: JobRecord, given: Release) -> None:
 
 def status_of(given: Release) -> JobStatus:
     """Say what a job is whose run was given back: cut short, or waiting again."""
-    return JobStatus.PENDING if given.run is None else _STATUS_AFTER.get(given.run.status, JobStatus.FAILED)
+    return JobStatus.PENDING if given.run is None else _status_after(given.run.status)
 
 
 # ── what users and pollers do to the pointer ─────────────────────────────────────────────────────────────────────────

@@ -338,7 +338,9 @@ class Table:
             return self._settle_other(record, outcome, at)
         pointer = record.next_run
         rules.settle(record, outcome)
-        self.give_back(record.id, lease.owner)
+        lock = self.locks.get(record.id)
+        if lock is not None and lock.owner == lease.owner:
+            del self.locks[record.id]
         if record.next_run is not pointer:
             self._index_anew(record, pointer)
         return self._settled(record, outcome, at)

@@ -74,7 +74,8 @@ class LeasingStorage(Storage, Protocol):
     A storage that claims, renews and settles natively: many jobs in one round trip, each conditionally.
 
     Every answer is unknown until it has arrived. A claim, a settle and a renewal whose answer was lost can be asked
-    again: owner ids are unique per claim, so that "it is mine" answers a repeated claim, and "repeated" a repeated settle.
+    again: owner ids are unique per claim, so that "it is mine" answers a repeated claim, and "repeated" a repeated
+    settle.
     """
 
     @property
@@ -103,7 +104,7 @@ class LeasingStorage(Storage, Protocol):
         after: Due | None = None,
     ) -> DuePage:
         """
-        Return what can be claimed before `until`, in that order, a page at a time: `after` is the last of the page before.
+        Return what can be claimed before `until`, in that order, in pages: `after` is the last one of the page before.
 
         `now` and `until` are the asker's; a storage with a clock of its own looks as far ahead by that clock.
         """

@@ -510,15 +510,17 @@ class StorageContract:
         assert (await self.settle(leasing, taken, now, now + MINUTE)).verdict is SettleVerdict.DONE
         assert (await leasing.get_job("a")).run_count == 1
 
-    async def test_a_wrong_owner_is_refused_even_with_the_right_token(
+    async def test_neither_token_nor_owner_alone_proves_a_lease(
         self, leasing: LeasingStorage, now: datetime, ttl: timedelta
     ) -> None:
-        """Token and owner together prove a lease."""
+        """It takes both."""
         await leasing.register(job("a", now))
         granted = await self.claimed(leasing, "a", ttl=ttl)
-        forged = granted._replace(lease=granted.lease._replace(owner="you/1"))
-        assert (await leasing.renew([forged.lease], ttl)).lost == [forged.lease]
-        assert (await self.settle(leasing, forged, now, None)).verdict is SettleVerdict.STALE
+        for lease in (granted.lease._replace(owner="you/1"), granted.lease._replace(token=granted.lease.token - 1)):
+            assert (await leasing.renew([lease], ttl)).lost == [lease]
+            forged = granted._replace(lease=lease)
+            assert (await self.settle(leasing, forged, now, None)).verdict is SettleVerdict.STALE
+        assert (await leasing.renew([granted.lease], ttl)).lost == []
 
     async def test_a_renewed_lease_lasts(
         self, leasing: LeasingStorage, clock: Clock, now: datetime, ttl: timedelta

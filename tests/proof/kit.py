@@ -159,7 +159,7 @@ class World:
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         for name, scheduler in self.schedulers.items():
-            if scheduler.is_running and not self.ways[name].is_dead:
+            if error is None and scheduler.is_running and not self.ways[name].is_dead:
                 await scheduler.stop(timeout=0)
         await self.sim.settle()
         asyncio.get_running_loop().set_task_factory(None)

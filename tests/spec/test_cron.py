@@ -162,6 +162,7 @@ def test_what_is_odd_is_refused_with_its_field_and_its_value(expr, field, proble
         ("0 0 32W * *", "day-of-month field of '0 0 32W * *': 32 is not in 1-31"),
         ("0 0 L-3 * *", "day-of-month field of '0 0 L-3 * *': 'L' is not a value"),
         ("L * * * *", "minute field of 'L * * * *': 'L' is not a value"),
+        ("0 0 ?,1 * *", "day-of-month field of '0 0 ?,1 * *': '?' is not a value"),
         ("? * * * *", "minute field of '? * * * *': '?' is not a value"),
         ("H/0 * * * *", "minute field of 'H/0 * * * *': the step of 'H/0' is zero"),
         ("0 0 31W 2,4 *", "'0 0 31W 2,4 *': never fires: no month has such a day"),
@@ -405,6 +406,12 @@ def test_it_goes_to_json_and_back():
         ("0 0 1 * 1", {}, "At 00:00, on day 1 of the month, or on Monday"),
         ("0 0 1 * 1", {"day_match": "both"}, "At 00:00, on day 1 of the month, and only on Monday"),
         ("0 0 * * */7", {}, "At 00:00, only on Sunday"),
+        ("3,*/20 0 * * *", {}, "At 0, 3, 20, and 40 minutes past the hour, at 00:00"),
+        (
+            "0 0 1,L * *",
+            {"dialect": "extended"},
+            "At 00:00, on day 1 of the month; or At 00:00, on the last day of the month",
+        ),
         ("0 0 LW * *", {"dialect": "extended"}, "At 00:00, on the last weekday of the month"),
         (
             "H/30 5 * * THU",

@@ -1,5 +1,7 @@
 """What the tests of the file storage let other processes do. Run as a script: `file_processes.py VERB PATH ...`."""
 
+# ruff: noqa: T201 - its output is what the tests read
+
 import asyncio
 import json
 import os
@@ -116,6 +118,11 @@ class Suicide:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+async def change_both(path: Path, number: int) -> None:
+    storage = FileStorage(path)
+    await asyncio.gather(*(storage.save_job(JobRecord(id=name, run_count=number)) for name in "ab"))
+
+
 def kill_at_each_step(path: Path) -> None:
     """Kill a writer before each of its steps in turn; print each state that was found after it."""
     states = []
@@ -123,13 +130,8 @@ def kill_at_each_step(path: Path) -> None:
         before = pair(path)[0]
         child = os.fork()
         if child == 0:
-            storage = FileStorage(path)
-
-            async def change(number: int = before + 1) -> None:
-                await asyncio.gather(*(storage.save_job(JobRecord(id=n, run_count=number)) for n in "ab"))
-
             Suicide(step)
-            asyncio.run(change())
+            asyncio.run(change_both(path, before + 1))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         states.append((before, *pair(path)))

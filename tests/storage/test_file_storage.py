@@ -77,6 +77,10 @@ def test_a_writer_killed_at_each_step_leaves_the_old_or_the_new_state(tmp_path: 
     assert report["left"] == ["jobs.json", "jobs.json.bak", "jobs.json.lock"]
 
 
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 async def save_pair(storage: FileStorage, number: int) -> None:
     await asyncio.gather(*(storage.save_job(JobRecord(id=name, run_count=number)) for name in "ab"))
 
@@ -106,14 +110,17 @@ async def test_two_storages_on_one_file_see_each_other(tmp_path: Path) -> None:
     assert [record.id for record in await one.list_jobs()] == ["b"]
 
 
-async def test_changes_that_come_together_are_written_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_changes_that_come_together_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred saves at once need two writes, not a hundred."""
     storage, writes = FileStorage(tmp_path / "jobs.json"), []
     real = os.link
+
+    def link(*paths: str) -> None:
+        writes.append(paths)
+        real(*paths)
+
     await storage.save_job(JobRecord(id="first"))
-    monkeypatch.setattr(os, "link", lambda *paths: (writes.append(paths), real(*paths)))
+    monkeypatch.setattr(os, "link", link)
     await asyncio.gather(*(storage.save_job(JobRecord(id=str(n))) for n in range(100)))
     assert 1 <= len(writes) <= 2
     assert len(await storage.list_jobs()) == 101
@@ -167,7 +174,7 @@ async def test_a_full_disk_fails_the_call_and_keeps_the_state(
             await storage.save_job(JobRecord(id="a", run_count=2))
         assert (await storage.get_job("a")).run_count == 1
         assert path.read_bytes() == good
-    assert not list(tmp_path.glob(".*.tmp"))
+    assert not [name for name in names_in(tmp_path) if name.endswith(".tmp")]
     await storage.save_job(JobRecord(id="a", run_count=3))
     assert (await FileStorage(path).get_job("a")).run_count == 3
 

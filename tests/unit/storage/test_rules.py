@@ -44,7 +44,9 @@ def claimed(record: JobRecord, request: ClaimRequest | None = None, owner: str =
     return rules.grant(record, request, rules.Terms(owner, NOW, LATER, rules.microseconds(NOW)))
 
 
-def outcome(lease: Lease, move: PointerMove | None, status: RunStatus = RunStatus.COMPLETED, error: str = "") -> Outcome:
+def outcome(
+    lease: Lease, move: PointerMove | None, status: RunStatus = RunStatus.COMPLETED, error: str = ""
+) -> Outcome:
     return Outcome(lease, RunRecord("a", NOW, status, token=lease.token, started=NOW + SECOND, error=error), move)
 
 

@@ -32,17 +32,24 @@ TTL = 5 * SECOND
 
 IDS = st.sampled_from("abcdef")
 SHIFTS = st.integers(-3, 12)
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["save", "register", "delete", "claim", "manual", "settle", "release", "pause", "resume", "reschedule",
-             "trigger", "lock", "pass", "look", "advance"]
-        ),  # fmt: skip
-        IDS,
-        SHIFTS,
-    ),
-    max_size=60,
-)  # fmt: skip
+VERBS = [
+    "save",
+    "register",
+    "delete",
+    "claim",
+    "manual",
+    "settle",
+    "release",
+    "pause",
+    "resume",
+    "reschedule",
+    "trigger",
+    "lock",
+    "pass",
+    "look",
+    "advance",
+]
+STEPS = st.lists(st.tuples(st.sampled_from(VERBS), IDS, SHIFTS), max_size=60)
 
 
 class World:

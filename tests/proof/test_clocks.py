@@ -1,0 +1,109 @@
+"""The wall clock is set, or strange by law: nothing runs twice, nothing early, nothing is forgotten."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from chrono_async.testing import Simulation
+from tests.proof.kit import HOUR, KINDS, MINUTE, SECOND, START, World, grid
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("poll", [10 * SECOND, 10 * MINUTE])
+async def test_a_clock_set_forward_is_noticed_within_a_second(sim, kind, poll):
+    """What has come due by the new time runs then, once, however far away the next poll is."""
+    async with World(sim, kind=kind) as world:
+        scheduler = await world.start(storage_poll_interval=poll)
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
+        await sim.advance(1234.5)
+        sim.clock.step(HOUR)
+        stepped = sim.now
+        await sim.advance(1.1)
+        [run] = world.recorder.runs
+        assert run.start - stepped <= 1.1 * SECOND
+        await sim.advance(HOUR)
+    assert world.recorder.fire_times() == grid(START + HOUR, HOUR, 2)
+    assert all(run.lateness >= timedelta(0) for run in world.recorder.runs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_clock_set_back_repeats_nothing(sim, kind):
+    """The fire times of the hour that comes again have run; the next one waits for its own time."""
+    async with World(sim, kind=kind) as world:
+        scheduler = await world.start()
+        await scheduler.add_interval_job("a", "A", world.recorder.job, 10 * MINUTE)
+        await sim.until(START + 55 * MINUTE)
+        sim.clock.step(-HOUR)
+        await sim.until(START + 65 * MINUTE)
+    assert world.recorder.fire_times() == grid(START + 10 * MINUTE, 10 * MINUTE, 6)
+    assert all(timedelta(0) <= run.lateness < SECOND for run in world.recorder.runs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_clock_set_to_and_fro_during_a_run_harms_neither_run_nor_lease(sim, kind):
+    """Leases end by the clock that no step moves; the result counts."""
+    async with World(sim, kind=kind) as world:
+        scheduler = await world.start()
+        await world.start("two")
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, args=(300,), misfire="fire_once")
+        await sim.until(START + HOUR + MINUTE)
+        sim.clock.step(-HOUR / 2)
+        await sim.advance(MINUTE)
+        sim.clock.step(HOUR / 2)
+        await sim.advance(10 * MINUTE)
+    assert world.recorder.fire_times() == [START + HOUR]
+    assert not world.recorder.runs[0].was_cancelled
+    assert world.record("a").run_count == 1
+
+
+@pytest.mark.parametrize("ahead", [HOUR, 5 * SECOND, -5 * SECOND, -HOUR])
+async def test_an_instance_with_a_wrong_clock_goes_by_the_storages(sim, ahead):
+    """The storage's clock, carried in every answer, is the clock that plans."""
+    async with World(sim) as world:
+        scheduler = await world.start(clock=sim.clock.skewed(ahead))
+        await scheduler.add_cron_job("a", "A", world.recorder.job, "*/5 * * * *")
+        await sim.until(START + 31 * MINUTE)
+    assert world.recorder.fire_times() == grid(START + 5 * MINUTE, 5 * MINUTE, 6)
+    assert all(timedelta(0) <= run.lateness < SECOND for run in world.recorder.runs)
+
+
+NEW_YORK, LORD_HOWE = "America/New_York", "Australia/Lord_Howe"
+
+
+def utc(*fields):
+    return datetime(*fields, tzinfo=UTC)
+
+
+# zone, expression, when the night begins, what runs in it
+NIGHTS = {
+    "in the gap of spring it runs right after": (NEW_YORK, "30 2 * * *", utc(2026, 3, 8, 5), [utc(2026, 3, 8, 7, 0)]),
+    "in the overlap of autumn it runs once, the first time": (
+        NEW_YORK, "30 1 * * *", utc(2026, 11, 1, 4), [utc(2026, 11, 1, 5, 30)]
+    ),
+    "every half hour follows real time through the gap": (
+        NEW_YORK, "*/30 * * * *", utc(2026, 3, 8, 6, 1), grid(utc(2026, 3, 8, 6, 30), 30 * MINUTE, 12)
+    ),
+    "every half hour follows real time through the overlap": (
+        NEW_YORK, "*/30 * * * *", utc(2026, 11, 1, 4, 1), grid(utc(2026, 11, 1, 4, 30), 30 * MINUTE, 12)
+    ),
+    "a gap of half an hour": (LORD_HOWE, "15 2 * * *", utc(2026, 10, 3, 14), [utc(2026, 10, 3, 15, 30)]),
+    "an overlap of half an hour": (LORD_HOWE, "45 1 * * *", utc(2026, 4, 4, 12), [utc(2026, 4, 4, 14, 45)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("night", NIGHTS)
+def test_a_night_in_which_the_clocks_change(night):
+    """Debian cron's rules, seen from the outside: nothing is lost in the gap, nothing runs twice in the overlap."""
+    zone, expression, begin, expected = NIGHTS[night]
+
+    async def live_through_it(sim):
+        async with World(sim, yields=0) as world:
+            scheduler = await world.start()
+            await scheduler.add_cron_job("a", "A", world.recorder.job, expression, timezone=zone)
+            await sim.until(begin + 6 * HOUR)
+        return world.recorder.fire_times()
+
+    with Simulation(start=begin) as sim:
+        ran = sim.run(live_through_it(sim))
+    assert ran == expected, [moment.astimezone(ZoneInfo(zone)).isoformat() for moment in ran]

@@ -1,0 +1,182 @@
+"""The tree of the house: what may import what, which tool has which door, and how long a thing may be."""
+
+import ast
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "chrono_async"
+
+LAYERS = [
+    {"errors", "clock", "durations", "threads"},
+    {"schedules"},
+    {"policies"},
+    {"models"},
+    {"events", "options"},
+    {"storage"},
+    {"engine"},
+    {"decorators", "_html"},
+    {"scheduler"},
+    {"__init__"},
+    {"testing", "integrations", "cli"},
+]
+"""From the ground up. A room imports from its own layer's floor downwards, type-only imports included."""
+
+BESIDE = {("durations", "errors"), ("options", "events")}
+"""The imports within a layer."""
+
+DOORS = {
+    "aiofiles": {"storage/file.py", "storage/_commit.py", "storage/_state.py"},
+    "anyio": {"threads.py", "engine/signals.py", "engine/runner.py", "storage/file.py", "storage/_asked.py"},
+    "filelock": {"storage/file.py", "storage/_commit.py"},
+    "pydantic": {"schedules/", "policies.py", "options.py", "storage/_documents.py", "storage/_state.py"},
+    "xmltodict": {"storage/_documents.py"},
+    "yaml": {"storage/_documents.py"},
+}
+"""Each borrowed tool, and where it may be imported."""
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def room_of(name: str) -> str:
+    return name.split("/")[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> list[str]:
+    """Return the absolute names of all modules that a file imports, wherever in it."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += absolute(path, node)
+    return found
+
+
+def absolute(path: Path, node: ast.ImportFrom) -> list[str]:
+    if not node.level:
+        return [node.module or ""]
+    folder = path.parents[node.level - 1].relative_to(PACKAGE.parent)
+    base = ".".join((*folder.parts, *([node.module] if node.module else [])))
+    return [base] if node.module else [f"{base}.{alias.name}" for alias in node.names]
+
+
+def inner_rooms(path: Path) -> set[str]:
+    parts = (name.split(".") for name in imports_of(path))
+    return {part[1] if len(part) > 1 else "__init__" for part in parts if part[0] == "chrono_async"}
+
+
+def layer_of(room: str) -> int:
+    return next(number for number, layer in enumerate(LAYERS) if room in layer)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_run_one_way(path: Path) -> None:
+    """A type that one may not import is a type in the wrong room."""
+    here = room_of(name_of(path))
+    for room in inner_rooms(path) - {here}:
+        below = layer_of(room) < layer_of(here)
+        assert below or (here, room) in BESIDE, f"{name_of(path)} imports {room}"
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if room_of(name_of(p)) in LAYERS[-1]], ids=name_of)
+def test_the_edges_use_the_front_door(path: Path) -> None:
+    """What the edges need, users need too: so it is public."""
+    here = f"chrono_async.{room_of(name_of(path))}"
+    outside = {n for n in imports_of(path) if n.startswith("chrono_async") and not n.startswith(here)}
+    assert outside <= {"chrono_async", "chrono_async.storage"}
+
+
+def test_the_engine_knows_of_storages_only_what_they_must_do() -> None:
+    """So that a storage of a user's own is no worse off than ours."""
+    seen = {n for p in MODULES if room_of(name_of(p)) == "engine" for n in imports_of(p) if ".storage." in n}
+    assert seen == {"chrono_async.storage.base"}
+
+
+def test_storages_do_not_import_each_other() -> None:
+    """Each can be read, and left out, by itself."""
+    storages = {"memory", "file", "portable"}
+    for path in (PACKAGE / "storage").glob("*.py"):
+        if path.stem in storages:
+            names = {name.rpartition(".")[2] for name in imports_of(path) if name.startswith("chrono_async.storage")}
+            assert not names & (storages - {path.stem}), name_of(path)
+
+
+def test_storages_and_events_never_meet() -> None:
+    """Events are told by the engine, after the storage has answered."""
+    for path in MODULES:
+        if room_of(name_of(path)) == "storage":
+            assert "events" not in inner_rooms(path), name_of(path)
+
+
+@pytest.mark.parametrize("tool", sorted(DOORS))
+def test_each_borrowed_tool_has_its_door(tool: str) -> None:
+    """Replacing a tool means changing one place."""
+    for path in MODULES:
+        if any(name.split(".")[0] == tool for name in imports_of(path)):
+            assert name_of(path).startswith(tuple(DOORS[tool])), name_of(path)
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    """Two modules that need each other are one module, or three."""
+    names = {module_name(path): path for path in MODULES}
+    graph = {name: {n for n in imports_of(path) if n in names} - {name} for name, path in names.items()}
+    graph = {name: needs for name, needs in graph.items() if not names[name].name.startswith("__init__")}
+    done: set[str] = set()
+    for start in graph:
+        walk(start, graph, [], done)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def walk(name: str, graph: dict[str, set[str]], trail: list[str], done: set[str]) -> None:
+    assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
+    if name in done or name not in graph:
+        return
+    for need in graph[name]:
+        walk(need, graph, [*trail, name], done)
+    done.add(name)
+
+
+def test_only_the_clock_reads_the_wall_clock() -> None:
+    """Whoever holds the clock holds the scheduler; the tools at the edges live in real time."""
+    for path in MODULES:
+        if room_of(name_of(path)) in {"clock", "cli"}:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                call = f"{node.value.id}.{node.attr}"
+                assert call not in {"datetime.now", "datetime.utcnow", "datetime.today", "time.time"}, name_of(path)
+
+
+def test_the_core_never_uses_wait_for() -> None:
+    """Before 3.12 it swallows a cancellation that comes in the same turn as the result."""
+    for path in MODULES:
+        assert "wait_for(" not in path.read_text(), name_of(path)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_classes_and_functions_stay_short(path: Path) -> None:
+    """A function is read at a glance, a class in a sitting."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        length = (getattr(node, "end_lineno", 0) or 0) - getattr(node, "lineno", 0) + 1
+        if isinstance(node, ast.ClassDef):
+            assert length <= 310, f"{node.name}: {length} lines"
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert length <= 45, f"{node.name}: {length} lines"
+
+
+def test_the_layers_name_every_room() -> None:
+    """A room without a floor would be checked against nothing."""
+    rooms = {room_of(name_of(path)) for path in MODULES}
+    named = set().union(*LAYERS)
+    assert rooms <= named
+    assert all(not lower & upper for lower, upper in pairwise(LAYERS))
