@@ -40,7 +40,7 @@ class JobNotFoundError(ChronoError, LookupError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job has the id {job_id!r}")
-        self.job_id = job_id
+        self.job_id: str = job_id
 
 
 class JobAlreadyExistsError(ChronoError, ValueError):
@@ -48,7 +48,7 @@ class JobAlreadyExistsError(ChronoError, ValueError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"this scheduler has a job with the id {job_id!r} already; pass replace=True to replace it")
-        self.job_id = job_id
+        self.job_id: str = job_id
 
 
 class InvalidJobFuncError(ChronoError, TypeError):
@@ -67,7 +67,9 @@ class InvalidOptionError(ChronoError, ValueError):
 
     def __init__(self, option: str, value: object, problem: str) -> None:
         super().__init__(f"{option}={value!r}: {problem}")
-        self.option, self.value, self.problem = option, value, problem
+        self.option: str = option
+        self.value: object = value
+        self.problem: str = problem
 
 
 class ScheduleError(ChronoError, ValueError):
@@ -80,7 +82,9 @@ class InvalidCronExprError(ScheduleError):
     def __init__(self, expression: str, field: str, problem: str) -> None:
         where = f"{field} field of " if field else ""
         super().__init__(f"{where}{expression!r}: {problem}")
-        self.expression, self.field, self.problem = expression, field, problem
+        self.expression: str = expression
+        self.field: str = field
+        self.problem: str = problem
 
 
 class InvalidIntervalError(ScheduleError):
@@ -104,7 +108,8 @@ class LeaseLostError(ChronoError, RuntimeError):
 
     def __init__(self, job_id: str, token: int) -> None:
         super().__init__(f"the lease of job {job_id!r} under token {token} is lost")
-        self.job_id, self.token = job_id, token
+        self.job_id: str = job_id
+        self.token: int = token
 
 
 class RemoteRunError(ChronoError, RuntimeError):

@@ -19,7 +19,7 @@ from typing import Any, Self
 from .models import JobResult
 from .policies import Missed
 
-logger = logging.getLogger("chrono_async")
+_logger = logging.getLogger("chrono_async")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ class _Calling(Subscription):
             if inspect.isawaitable(answer):
                 await answer
         except Exception:
-            logger.exception("a listener failed on %s", type(event).__name__)
+            _logger.exception("a listener failed on %s", type(event).__name__)
 
 
 class EventBus:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -111,7 +111,7 @@ class Retry(BaseModel):
     timeout is a `TimeoutError`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     max_retries: int = Field(default=3, ge=0)
     delay: NonNegativeDuration = timedelta(seconds=1)
@@ -137,7 +137,7 @@ class Retry(BaseModel):
 class Policies(BaseModel):
     """The options of a job that its record carries, because more than the function's own process needs them."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
 
     misfire: Misfire = Misfire.FIRE_ONCE
     misfire_grace: NonNegativeDuration | None = None

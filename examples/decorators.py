@@ -20,7 +20,7 @@ async def report() -> None:
 
 @s.interval(timedelta(minutes=1), max_retries=Retry(max_retries=5, delay=1, on=(ConnectionError,)), on_result=tell)
 async def fetch() -> None:
-    """Every minute. A lost connection is tried again after 1, 2, 4 ... seconds, each drawn at random from below that."""
+    """Every minute. A lost connection is tried again, after up to 1, 2, 4 ... seconds."""
     if random.random() < 0.5:
         raise ConnectionError("the other side has hung up")
 

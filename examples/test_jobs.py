@@ -6,21 +6,31 @@ A project would have `pytest_plugins = ["chrono_async.testing.pytest_plugin"]` i
 
 from datetime import UTC, datetime, timedelta
 
-from chrono_async import AsyncScheduler, JobStatus, current_run
+from chrono_async import AsyncScheduler, CronSchedule, JobStatus, current_run
 from chrono_async.testing import Simulation
 
+WEEKDAYS_AT_EIGHT = CronSchedule("0 8 * * 1-5")
 
-async def test_the_report_runs_on_weekdays_at_eight(sim: Simulation) -> None:
-    """A week passes in some milliseconds."""
-    days = []
 
-    async def report() -> None:
-        days.append(current_run().fire_time.strftime("%a"))
+def test_the_report_is_due_on_weekdays_at_eight() -> None:
+    """A schedule is a value: it can be asked without a scheduler."""
+    week = WEEKDAYS_AT_EIGHT.occurrences(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 8, tzinfo=UTC))
+    assert [time.strftime("%a %H:%M") for time in week] == [
+        f"{day} 08:00" for day in ("Thu", "Fri", "Mon", "Tue", "Wed")
+    ]
+
+
+async def test_an_hour_of_cleaning(sim: Simulation) -> None:
+    """It passes in some milliseconds."""
+    times = []
+
+    async def cleanup() -> None:
+        times.append(current_run().fire_time.minute)
 
     async with AsyncScheduler(clock=sim.clock) as s:
-        await s.add_cron_job("report", "", report, "0 8 * * 1-5")
-        await sim.until(datetime(2026, 1, 8, tzinfo=UTC))
-    assert days == ["Thu", "Fri", "Mon", "Tue", "Wed"]
+        await s.add_cron_job("cleanup", "", cleanup, "*/15 * * * *")
+        await sim.advance(timedelta(hours=1))
+    assert times == [15, 30, 45, 0]
 
 
 async def test_a_slow_fetch_is_timed_out(sim: Simulation) -> None:

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chrono_async"
 
 LAYERS = [
-    {"errors", "clock", "durations", "threads"},
+    {"errors", "clock", "durations", "_threads"},
     {"schedules"},
     {"policies"},
     {"models"},
@@ -28,7 +28,7 @@ BESIDE = {("durations", "errors"), ("options", "events")}
 
 DOORS = {
     "aiofiles": {"storage/file.py", "storage/_commit.py", "storage/_state.py"},
-    "anyio": {"threads.py", "engine/signals.py", "engine/runner.py", "storage/file.py", "storage/_asked.py"},
+    "anyio": {"_threads.py", "engine/signals.py", "engine/runner.py", "storage/file.py", "storage/_asked.py"},
     "filelock": {"storage/file.py", "storage/_commit.py"},
     "pydantic": {"schedules/", "policies.py", "options.py", "storage/_documents.py", "storage/_state.py"},
     "xmltodict": {"storage/_documents.py"},

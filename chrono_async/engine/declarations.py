@@ -13,7 +13,7 @@ from ..schedules import OneShotSchedule
 from .desk import Desk, NewJob
 from .state import State
 
-logger = logging.getLogger("chrono_async")
+_logger = logging.getLogger("chrono_async")
 
 
 class Declarations:
@@ -52,7 +52,7 @@ class Declarations:
             except StorageError:
                 await asyncio.sleep(self._state.door.pause())
             except Exception:
-                logger.exception("job %r cannot be registered", self._waiting.popleft().id)
+                _logger.exception("job %r cannot be registered", self._waiting.popleft().id)
 
     async def _counted_from_now(self, new: NewJob) -> NewJob:
         """A delay that was declared waits for the start too."""

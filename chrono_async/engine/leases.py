@@ -39,9 +39,13 @@ class LeaseKeeper:
     def _seconds_to_wait(self) -> float:
         """Until the next renewal is due, or sooner: a failed one is repeated, and trust may end before."""
         now = self._state.time.boot()
-        ends = min((run.trust_until for run in self._state.runs), default=now + self._every + self._trust)
+        ends = min((run.trust_until for run in self._trusting()), default=now + self._every + self._trust)
         wait = min(self._every, ends - now)
         return max(min(wait, self._state.door.pause()) if self._failed else wait, _SHORTEST_WAIT)
+
+    def _trusting(self) -> list[Run]:
+        """Return the runs whose bodies go on for as long as their lease is trusted."""
+        return [run for run in self._state.runs if run.why_cancelled is None and not run.is_body_done]
 
     async def _renew(self) -> None:
         """Renew all at once. A lease that is lost belongs to somebody else by now, or its job is gone."""
@@ -49,7 +53,7 @@ class LeaseKeeper:
         sent, runs = state.time.boot(), {run.lease: run for run in state.runs}
         try:
             answer = await state.door.ask(
-                state.door.storage.renew(list(runs), state.settings.lock_ttl), limit=self._patience(runs, sent)
+                state.door.storage.renew(list(runs), state.settings.lock_ttl), limit=self._patience(sent)
             )
         except StorageError:
             self._failed = True
@@ -58,9 +62,10 @@ class LeaseKeeper:
         state.time.observe(answer.now)
         self._take_in(runs, set(answer.lost), sent + self._trust)
 
-    def _patience(self, runs: dict[Lease, Run], sent: float) -> float:
+    def _patience(self, sent: float) -> float:
         """Return how long to wait for the answer: until trust in the first lease ends, or half its margin after."""
-        return max(min(run.trust_until for run in runs.values()) - sent, self._margin / 2)
+        ends = min((run.trust_until for run in self._trusting()), default=sent + self._trust)
+        return max(ends - sent, self._margin / 2)
 
     def _take_in(self, runs: dict[Lease, Run], lost: set[Lease], trust_until: float) -> None:
         for lease, run in runs.items():
@@ -72,7 +77,7 @@ class LeaseKeeper:
     def _fence(self) -> None:
         """End the runs whose lease may be somebody else's soon."""
         now = self._state.time.boot()
-        for run in self._state.runs:
+        for run in self._trusting():
             if now >= run.trust_until:
                 self._lose(run)
 

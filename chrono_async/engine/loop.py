@@ -20,7 +20,7 @@ from .run import Run, Why
 from .runner import Runner
 from .state import State
 
-logger = logging.getLogger("chrono_async")
+_logger = logging.getLogger("chrono_async")
 
 _BATCH = 200  # a burst is started in helpings, so that early runs are settled while late ones are claimed
 _LONGEST_SLEEP = 1.0  # so that a set clock or a suspended laptop is noticed
@@ -93,7 +93,7 @@ class RunLoop:
             answer = leader.is_leader()
             leads = bool(await answer) if inspect.isawaitable(answer) else bool(answer)
         except Exception:
-            logger.exception("leader.is_leader() failed; nothing is claimed")
+            _logger.exception("leader.is_leader() failed; nothing is claimed")
             leads = False
         if not leads:
             self._put_back([due for due, _ in self._ready.values()], timedelta(seconds=_LONGEST_SLEEP))
@@ -134,7 +134,7 @@ class RunLoop:
         return True
 
     def _interrupt(self, job: LocalJob, due: Due, runs: list[Run]) -> None:
-        """Cancel the runs if a fire time has come since their claim; else put the next one on the timeline, to do so."""
+        """Cancel the runs if a fire time has come since their claim; else put the next one on the timeline."""
         upcoming = _next_of(job, max(max(run.claimed_at, run.fire_time) for run in runs))
         if upcoming is None:
             return
@@ -153,7 +153,7 @@ class RunLoop:
         try:
             return plan(job, due, now, found, self._state.settings.instance_id)
         except Exception:
-            logger.exception("the schedule of job %r failed; it is asked again at the next poll", job.id)
+            _logger.exception("the schedule of job %r failed; it is asked again at the next poll", job.id)
             return None
 
     async def _advance(self, due: Due, step: Advance) -> None:
@@ -163,6 +163,9 @@ class RunLoop:
             after = await state.door.ask(call)
         except StorageError:
             self._put_back([due], timedelta(seconds=state.door.pause()))
+            return
+        if after == due:  # refused, for a reason that does not show; it may last
+            state.arm_later(due, timedelta(seconds=_LONGEST_SLEEP))
             return
         state.arm(after)
         if row.missed is not None:
@@ -218,7 +221,7 @@ def _next_of(job: LocalJob, after: datetime) -> datetime | None:
     try:
         upcoming = job.schedule.next(after)
     except Exception:
-        logger.exception("the schedule of job %r failed; nothing interrupts its run", job.id)
+        _logger.exception("the schedule of job %r failed; nothing interrupts its run", job.id)
         return None
     return None if upcoming is None else upcoming.astimezone(UTC)
 

@@ -15,7 +15,7 @@ from ..models import Due, InstanceInfo
 from .planner import horizon_end
 from .state import State
 
-logger = logging.getLogger("chrono_async")
+_logger = logging.getLogger("chrono_async")
 
 _PAGE = 1000
 _SHORTEST_PAUSE = 0.01
@@ -34,8 +34,8 @@ class Poller:
         while True:
             self._state.hurry.clear()
             try:
-                await self._beat()
                 await self._load()
+                await self._beat()
             except StorageError:
                 await self._wait(self._state.door.pause())
             else:
@@ -48,7 +48,7 @@ class Poller:
             try:
                 await self._hurry_at_every_hint()
             except Exception as error:  # noqa: BLE001 - a hint is a luxury; the poll is the net under it
-                logger.debug("no hints from the storage: %r", error)
+                _logger.debug("no hints from the storage: %r", error)
                 await asyncio.sleep(self._state.settings.poll_interval / timedelta(seconds=1))
             else:
                 return  # this storage has no hints to give
@@ -114,5 +114,5 @@ class Poller:
         if job_id in unknown or len(unknown) >= _MOST_UNKNOWN:
             return
         unknown.add(job_id)
-        logger.warning("the storage has a due job %r, and nobody here has a function for it; it is left alone", job_id)
+        _logger.warning("the storage has a due job %r, and nobody here has a function for it; it is left alone", job_id)
         self._state.bus.tell(JobUnknown(self._state.time.now(), job_id))

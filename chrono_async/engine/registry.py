@@ -53,7 +53,7 @@ class CheckedSchedule:
     __slots__ = ("inner",)
 
     def __init__(self, inner: Schedule) -> None:
-        self.inner = inner
+        self.inner: Schedule = inner
 
     def next(self, after: datetime) -> datetime | None:
         """Ask the user's schedule; `ScheduleError` for an answer that no schedule may give."""

@@ -6,6 +6,7 @@ The body's every ending is caught here, `SystemExit` too: it harms only itself. 
 
 import asyncio
 import inspect
+import logging
 import random
 from collections.abc import Mapping
 from datetime import timedelta
@@ -16,11 +17,13 @@ from anyio import CapacityLimiter
 from ..events import RunStarted
 from ..models import JobStatus, PointerMove, RunRecord, RunStatus
 from ..policies import MAX_ATTEMPTS, Missed, Move, move_after_run
-from ..threads import run_in_thread
+from .._threads import run_in_thread
 from . import context
 from .run import Run, Why, arguments_of
 from .settler import Settler
-from .state import State, logger
+from .state import State
+
+_logger = logging.getLogger("chrono_async")
 
 
 class PoisonedError(RuntimeError):
@@ -150,8 +153,8 @@ class Runner:
                 run.finished or run.claimed_at,
                 run.job.policies.overlap,
             )
-        except Exception:  # noqa: BLE001 - logged; the outcome must not be lost with it
-            logger.exception("the schedule of job %r failed; the job has no next run", run.job.id)
+        except Exception:
+            _logger.exception("the schedule of job %r failed; the job has no next run", run.job.id)
             move = Move(None)
         return PointerMove(run.expected, run.revision, move.next_run, move.queued, run.at_most_once), move.skipped
 

@@ -21,7 +21,7 @@ from .settler import Settler
 from .state import State
 from .watchdog import Watchdog
 
-logger = logging.getLogger("chrono_async")
+_logger = logging.getLogger("chrono_async")
 
 _LAST_WORDS = 5.0
 """Seconds that cancelled bodies get to end; what still goes on then is left behind, and said."""
@@ -32,13 +32,13 @@ class Session:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.settler = Settler(state)
+        self.settler: Settler = Settler(state)
         self._poller = Poller(state)
         self._keeper = LeaseKeeper(state)
         self._run_loop = RunLoop(state, Runner(state, self.settler))
         self._cut = asyncio.Event()
         self._stopping = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._task = self.loop.create_task(self._main())
 
     @property
@@ -103,7 +103,7 @@ class Session:
         await self._write_down()
         leaked = [run for run in self.state.runs if not run.is_body_done]
         if leaked:
-            logger.warning("these jobs would not end when they were cancelled: %s", [run.job.id for run in leaked])
+            _logger.warning("these jobs would not end when they were cancelled: %s", [run.job.id for run in leaked])
         return leaked
 
     async def _until_done_or_cut(self, bodies: list[asyncio.Task[None]]) -> None:
@@ -123,7 +123,7 @@ class Session:
         flush = asyncio.ensure_future(self.settler.flush())
         await asyncio.wait([flush], timeout=limit)
         if not flush.done():
-            logger.warning(
+            _logger.warning(
                 "%d results could not be written before the end; their runs will be repeated", len(self.settler)
             )
             flush.cancel()
@@ -148,7 +148,7 @@ async def _guard(service: Callable[[], Awaitable[None]]) -> None:
         try:
             await service()
         except Exception:
-            logger.exception("%s failed; it goes on in a second", service)
+            _logger.exception("%s failed; it goes on in a second", service)
             await asyncio.sleep(1)
         else:
             return

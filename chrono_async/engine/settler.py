@@ -19,7 +19,7 @@ from ..policies import Missed
 from .run import Run
 from .state import State
 
-logger = logging.getLogger("chrono_async")
+_logger = logging.getLogger("chrono_async")
 
 _BATCH = 1000
 
@@ -63,11 +63,11 @@ class Settler:
     async def run(self) -> None:
         """Write what arrives, for ever."""
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
             while self._waiting:
                 await self._write_batch()
             self._idle.set()
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def flush(self) -> None:
         """Wait until all is written and all callbacks have returned."""
@@ -180,4 +180,4 @@ async def _call_safely(callback: Callable[..., Any], *args: Any) -> None:
         if inspect.isawaitable(answer):
             await answer
     except Exception:
-        logger.exception("the callback %r failed", callback)
+        _logger.exception("the callback %r failed", callback)

@@ -3,7 +3,6 @@ What the engine's tasks share: who is where, and the few signals between them.
 """
 
 import asyncio
-import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -20,8 +19,6 @@ from .settings import Settings
 from .storage_door import StorageDoor
 from .storage_time import StorageTime
 from .timeline import Timeline
-
-logger = logging.getLogger("chrono_async")
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from ..events import EventBus, StorageFailing, StorageRecovered
 from ..storage.base import LeasingStorage
 from .storage_time import StorageTime
 
-logger = logging.getLogger("chrono_async")
+_logger = logging.getLogger("chrono_async")
 
 T = TypeVar("T")
 
@@ -28,8 +28,8 @@ class StorageDoor:
 
     def __init__(self, storage: LeasingStorage, time: StorageTime, bus: EventBus, limit: timedelta) -> None:
         self.storage = storage
-        self.failures = 0
-        self.error = ""
+        self.failures: int = 0
+        self.error: str = ""
         self.last_answer: datetime | None = None
         self._time, self._bus = time, bus
         self._limit = limit / timedelta(seconds=1)
@@ -48,6 +48,10 @@ class StorageDoor:
             raise
         except TimeoutError as error:
             raise self._failed(StorageError(f"the storage did not answer within {seconds:g} s")) from error
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            raise self._failed(StorageError("the storage cancelled its own answer")) from error
         except Exception as error:
             raise self._failed(StorageError(f"the storage failed: {error!r}")) from error
         self._answered()
@@ -61,7 +65,7 @@ class StorageDoor:
     def _answered(self) -> None:
         self.last_answer = self._time.now()
         if self.failures:
-            logger.info("the storage answers again after %d failures", self.failures)
+            _logger.info("the storage answers again after %d failures", self.failures)
             self.failures, self.error = 0, ""
             self._bus.tell(StorageRecovered(self._time.now()))
 
@@ -69,6 +73,12 @@ class StorageDoor:
         self.failures += 1
         self.error = str(error)
         if self.failures == 1:
-            logger.warning("%s; trying again until it answers", error)
+            _logger.warning("%s; trying again until it answers", error)
             self._bus.tell(StorageFailing(self._time.now(), error))
         return error
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled this task: a storage may raise what looks like it."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

@@ -6,6 +6,7 @@ answer arrived: so the estimate is never ahead of the truth, and a step of this 
 Where the storage's clock *is* this machine's, a step is noticed and the storage is asked again.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ..clock import Clock
@@ -20,10 +21,10 @@ class StorageTime:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.boot = clock.boot  # seconds; trust in leases is counted by it
+        self.boot: Callable[[], float] = clock.boot  # seconds; trust in leases is counted by it
         self._wall_lead = self._lead()
         self.observe(clock.now())
-        self.is_known = False  # whether the storage has told it, or it is this machine's time until then
+        self.is_known: bool = False  # whether the storage has told it, or it is this machine's time until then
 
     def observe(self, now: datetime) -> None:
         """Take in the time that came with an answer."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-logger = logging.getLogger("chrono_async")
+_logger = logging.getLogger("chrono_async")
 
 
 class Watchdog:
@@ -46,7 +46,7 @@ class Watchdog:
     def _report(self, asked: float) -> None:
         """Say what blocks, once for each time that it does, and wait until it is over."""
         job_id, where = self._culprit()
-        logger.warning(
+        _logger.warning(
             "the event loop has been blocked for more than %g s by %s at %s; move blocking work into a plain function",
             self._threshold,
             f"job {job_id!r}" if job_id else "code outside of any job",

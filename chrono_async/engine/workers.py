@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-logger = logging.getLogger("chrono_async")
+_logger = logging.getLogger("chrono_async")
 
 _ADVICE = (
     "this scheduler keeps its jobs in memory, and this process looks like one of several workers (%s): "
@@ -25,7 +25,7 @@ def warn_if_one_of_several() -> None:
         has_parent=multiprocessing.parent_process() is not None,
     )
     if sign:
-        logger.warning(_ADVICE, sign)
+        _logger.warning(_ADVICE, sign)
 
 
 def sign_of_workers(environ: Mapping[str, str], *, is_gunicorn: bool, has_parent: bool) -> str | None:

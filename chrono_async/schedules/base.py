@@ -7,7 +7,7 @@ that anyone can pass an object of their own.
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable, Self
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -38,7 +38,7 @@ class ScheduleModel(BaseModel):
     and with the same words.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     def _build(self, fields: Mapping[str, object]) -> None:
         """Do what pydantic's own constructor does, and answer a bad value with our error."""

@@ -66,10 +66,10 @@ class Table:
         self.records: dict[str, JobRecord] = {}
         self.locks: dict[str, Lock] = {}
         self.flights: dict[tuple[str, int], float] = {}
-        self.history = History(history, total_history)
+        self.history: History = History(history, total_history)
         self.instances: dict[str, InstanceInfo] = {}
-        self.token_floor = 0
-        self.revision_floor = 0
+        self.token_floor: int = 0
+        self.revision_floor: int = 0
         # For each job that has something to do there is an entry no later than that; what is too early is put right
         # when a look comes across it. So a claim and a settle, which only ever put things off, cost the index nothing.
         self._index = DueIndex()

@@ -33,7 +33,7 @@ from ..models import (
     SettleAnswer,
     Trigger,
 )
-from ..threads import run_in_thread
+from .._threads import run_in_thread
 from ._commit import SharedFile, Version
 from ._documents import FORMATS, DamagedError, Format, Tree
 from ._doors import checked, in_utc, shifted
@@ -58,7 +58,7 @@ class FileStorage:
     def __init__(
         self, path: str | PathLike[str], *, clock: Clock | None = None, history: int = 20, total_history: int = 2_000
     ) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._format = _format_of(self.path)
         self._clock = clock or SystemClock()
         self._bounds = (history, total_history)
@@ -284,14 +284,16 @@ class Call:
     __slots__ = ("_error", "_result", "answer", "verb", "writes")
 
     def __init__(self, verb: Verb[Any], answer: asyncio.Future[Any], *, writes: bool) -> None:
-        self.verb, self.answer, self.writes = verb, answer, writes
+        self.verb: Verb[Any] = verb
+        self.answer: asyncio.Future[Any] = answer
+        self.writes: bool = writes
         self._result: object = None
-        self._error: BaseException | None = None
+        self._error: BaseException | None = StorageError("the outcome is unknown: the event loop stopped the step")
 
     def apply(self, table: Table, at: Moment) -> None:
         """Do what the verb says; an error is its caller's, not the other calls'."""
         try:
-            self._result = self.verb(table, at)
+            self._result, self._error = self.verb(table, at), None
         except Exception as error:  # noqa: BLE001 - handed to whoever called
             self._error = error
 
@@ -327,7 +329,7 @@ class Steps:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
         self._waiting.append(Call(verb, answer, writes=writes))
-        if self._worker is None or self._worker.done():
+        if self._worker is None or self._worker.done() or self._worker.get_loop() is not loop:
             self._worker = loop.create_task(self._work(), name="chrono-async file storage")
         return await answer
 
@@ -348,31 +350,31 @@ class Steps:
     async def _step(self, calls: list[Call]) -> None:
         if any(call.writes for call in calls):
             await run_in_thread(self._write_step, calls)
-            return
-        if self._file.version() == self._version and self._table is not None:
-            self._apply(calls, self._table)
-            return
-        await self._read_step(calls)
+        else:
+            await self._read_step(calls)
 
     async def _read_step(self, calls: list[Call]) -> None:
-        """Look at the file without its lock: a name always stands for a whole state."""
-        data, version = b"", self._file.version()
+        """Look at the file without its lock: its name always stands for a whole state."""
         try:
-            if version is not None:
-                async with aiofiles.open(self._file.path, "rb") as file:
-                    data = await file.read()
-            await run_in_thread(self._load, data, version)
+            version = self._file.version()
+            if self._table is None or version != self._version:
+                await run_in_thread(self._load, await self._bytes(version), version)
+            self._apply(calls, self._table)
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers hear it and the worker lives on
             self._fail(calls, error)
-        else:
-            self._apply(calls, cast(Table, self._table))
+
+    async def _bytes(self, version: Version | None) -> bytes:
+        if version is None:
+            return b""
+        async with aiofiles.open(self._file.path, "rb") as file:
+            return await file.read()
 
     def _write_step(self, calls: list[Call]) -> None:
         """Do all that a change needs, in one go: nothing can come between, not even a cancellation."""
         try:
             with self._file.one_at_a_time(), self._file.locked():
                 self._refresh()
-                self._apply(calls, cast(Table, self._table))
+                self._apply(calls, self._table)
                 self._commit()
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers hear it and the worker lives on
             self._fail(calls, error)
@@ -390,10 +392,10 @@ class Steps:
             self._table, self._unreadable = self._storage.read(data)
         self._version, self._written = version, data
 
-    def _apply(self, calls: list[Call], table: Table) -> None:
+    def _apply(self, calls: list[Call], table: Table | None) -> None:
         at = self._storage.moment()
         for call in calls:
-            call.apply(table, at)
+            call.apply(cast(Table, table), at)
 
     def _commit(self) -> None:
         """Write the table, unless that says what the file says already."""

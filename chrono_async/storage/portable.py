@@ -361,7 +361,8 @@ class PortableStorage:
             if locked and rules.advance(record, move, revision=revision, next_run=next_run, now=now):
                 await self._inner.save(record)
                 self._history.add(move)
-            return _due_of(record, now)
+            due = _due_of(record, now)
+            return due if due is None or locked else due._replace(when=max(due.when, now + _ASK_AGAIN))
 
     async def set_paused(self, job_id: str) -> JobRecord:
         """Pause the job."""

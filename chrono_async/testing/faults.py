@@ -69,33 +69,33 @@ class _Around:
     async def _call(self, name: str, call: Coroutine[Any, Any, Answer]) -> Answer:
         raise NotImplementedError
 
-    save_job = _forward("save_job")
-    get_job = _forward("get_job")
-    delete_job = _forward("delete_job")
-    list_jobs = _forward("list_jobs")
-    get_due_jobs = _forward("get_due_jobs")
-    acquire_lock = _forward("acquire_lock")
-    release_lock = _forward("release_lock")
-    close = _forward("close")
+    save_job: Any = _forward("save_job")
+    get_job: Any = _forward("get_job")
+    delete_job: Any = _forward("delete_job")
+    list_jobs: Any = _forward("list_jobs")
+    get_due_jobs: Any = _forward("get_due_jobs")
+    acquire_lock: Any = _forward("acquire_lock")
+    release_lock: Any = _forward("release_lock")
+    close: Any = _forward("close")
 
 
 class _AroundLeasing(_Around):
     """The leasing verbs around another storage. Hints come through as they are."""
 
-    register = _forward("register")
-    due = _forward("due")
-    claim = _forward("claim")
-    renew = _forward("renew")
-    settle = _forward("settle")
-    release = _forward("release")
-    advance = _forward("advance")
-    set_paused = _forward("set_paused")
-    resume = _forward("resume")
-    reschedule = _forward("reschedule")
-    trigger = _forward("trigger")
-    list_runs = _forward("list_runs")
-    heartbeat = _forward("heartbeat")
-    list_instances = _forward("list_instances")
+    register: Any = _forward("register")
+    due: Any = _forward("due")
+    claim: Any = _forward("claim")
+    renew: Any = _forward("renew")
+    settle: Any = _forward("settle")
+    release: Any = _forward("release")
+    advance: Any = _forward("advance")
+    set_paused: Any = _forward("set_paused")
+    resume: Any = _forward("resume")
+    reschedule: Any = _forward("reschedule")
+    trigger: Any = _forward("trigger")
+    list_runs: Any = _forward("list_runs")
+    heartbeat: Any = _forward("heartbeat")
+    list_instances: Any = _forward("list_instances")
 
     @property
     def guarantees(self) -> str:
@@ -152,7 +152,7 @@ class FaultyStorage(_Around):
 
     def __init__(self, inner: Storage, plan: Plan | None = None, *, delay: float = 3.0) -> None:
         super().__init__(inner)
-        self.plan = dict(plan or {})
+        self.plan: dict[tuple[str, int], Fault] = dict(plan or {})
         self.struck: list[tuple[str, Fault]] = []
         """The faults that have come to pass."""
         self._delay = delay

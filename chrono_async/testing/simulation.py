@@ -22,8 +22,8 @@ class Simulation:
 
     def __init__(self, *, start: datetime = datetime(2026, 1, 1, tzinfo=UTC), seed: int | None = None) -> None:
         self.seed = seed
-        self.loop = VirtualTimeLoop(seed=seed)
-        self.clock = VirtualClock(start, loop=self.loop)
+        self.loop: VirtualTimeLoop = VirtualTimeLoop(seed=seed)
+        self.clock: VirtualClock = VirtualClock(start, loop=self.loop)
         self._runner = asyncio.Runner(loop_factory=lambda: self.loop)
 
     def __enter__(self) -> Self:

@@ -51,7 +51,7 @@ class VirtualDeadlockError(AssertionError):
             f"nothing can happen any more, and these wait:{_listing(tasks)}\n"
             "(a thread or a process that was to answer works under `loop.outside_work()`)"
         )
-        self.tasks = tasks
+        self.tasks: list[str] = tasks
 
 
 class VirtualLivelockError(AssertionError):
@@ -59,7 +59,8 @@ class VirtualLivelockError(AssertionError):
 
     def __init__(self, steps: int, tasks: list[str]) -> None:
         super().__init__(f"in {steps} iterations of the loop time has not moved, and these are busy:{_listing(tasks)}")
-        self.steps, self.tasks = steps, tasks
+        self.steps: int = steps
+        self.tasks: list[str] = tasks
 
 
 class _Hold:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 from chrono_async import AsyncScheduler
-from chrono_async.models import Granted, JobRecord, SettleVerdict
+from chrono_async.models import Granted, JobRecord, RunRecord, SettleVerdict
 from chrono_async.storage import InMemoryStorage, as_leasing
 from chrono_async.testing import Recorder, Simulation, YieldingStorage
 from tests.storage.eight_methods import EightMethodStorage
@@ -92,12 +92,7 @@ class Witness(YieldingStorage):
     async def settle(self, outcomes: Any) -> Any:
         answer = await self._call("settle", self.inner.settle(outcomes))
         for outcome, settled in zip(outcomes, answer.settled, strict=True):
-            run = outcome.run
-            self._world.verdicts[settled.verdict] += 1
-            if settled.verdict is not SettleVerdict.STALE:
-                self._world.settles[Settle(run.job_id, run.fire_time, run.token, run.manual)] += (
-                    settled.verdict is SettleVerdict.DONE
-                )
+            self._world.note_settle(outcome.run, settled.verdict)
         return answer
 
 
@@ -139,7 +134,8 @@ class World:
         self.schedulers: dict[str, AsyncScheduler] = {}
         self.ways: dict[str, Mortal] = {}
         self.claims: dict[tuple[str, int], Claim] = {}
-        self.settles: Counter[Settle] = Counter()
+        self.settles: dict[tuple[str, int], Settle] = {}
+        self.done: Counter[tuple[str, int]] = Counter()
         self.verdicts: Counter[SettleVerdict] = Counter()
         self.calls: Counter[str] = Counter()
         self.seen: dict[str, JobRecord] = {}
@@ -158,6 +154,7 @@ class World:
         return self
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.observe()
         for name, scheduler in self.schedulers.items():
             if error is None and scheduler.is_running and not self.ways[name].is_dead:
                 await scheduler.stop(timeout=0)
@@ -224,6 +221,12 @@ class World:
         if claim.now < claim.fire_time:
             self.broken.append(f"{claim} is early")
 
+    def note_settle(self, run: RunRecord, verdict: SettleVerdict) -> None:
+        self.verdicts[verdict] += 1
+        self.done[run.job_id, run.token] += verdict is SettleVerdict.DONE
+        if verdict is not SettleVerdict.STALE:
+            self.settles[run.job_id, run.token] = Settle(run.job_id, run.fire_time, run.token, run.manual)
+
     def records(self) -> Iterable[JobRecord]:
         return self.base.jobs.values() if isinstance(self.base, EightMethodStorage) else self.base._table.records.values()
 
@@ -239,6 +242,9 @@ class World:
                 self.broken.append(f"the run count of {record.id} went back")
             if before is not None and not self._may_go_back and _is_back(before.next_run, record.next_run):
                 self.broken.append(f"the next run of {record.id} went from {before.next_run} back to {record.next_run}")
+            claim = self.claims.get((record.id, record.settled_token))
+            if claim is not None and (record.id, record.settled_token) not in self.settles:  # its answer never came
+                self.settles[record.id, claim.token] = Settle(record.id, claim.fire_time, claim.token, claim.manual)
             self.seen[record.id] = record.copy()
 
     def check(self) -> None:
@@ -258,13 +264,13 @@ class World:
             tokens[claim.job_id] = claim.token
 
     def _check_settles(self) -> None:
-        occurrences = Counter((settle.job_id, settle.fire_time, settle.manual) for settle in self.settles)
+        occurrences = Counter((settle.job_id, settle.fire_time, settle.manual) for settle in self.settles.values())
         doubles = {occurrence: times for occurrence, times in occurrences.items() if times > 1}
         assert not doubles, f"settled more than once: {doubles}"
-        assert all(times <= 1 for times in self.settles.values()), self.settles
+        assert all(times <= 1 for times in self.done.values()), self.done
         for record in self.records():
             if record.id not in self.removed:
-                assert record.run_count == sum(settle.job_id == record.id for settle in self.settles), record
+                assert record.run_count == sum(job_id == record.id for job_id, _ in self.settles), record
 
 
 def _is_back(before: datetime | None, after: datetime | None) -> bool:

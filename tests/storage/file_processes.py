@@ -77,6 +77,13 @@ def pair(path: Path) -> tuple[int, int]:
     return first[1], second[1]
 
 
+def wait_for_a_write(path: Path, inode: int) -> None:
+    """Come back when the file is another, however slow the machine."""
+    patience = time.monotonic() + 20
+    while path.stat().st_ino == inode and time.monotonic() < patience:
+        time.sleep(0.0005)
+
+
 def kill_at_random(path: Path, times: int) -> None:
     """Kill writers at moments of chance; report any state that was never whole."""
     dice = random.Random(7)
@@ -85,7 +92,8 @@ def kill_at_random(path: Path, times: int) -> None:
         child = os.fork()
         if child == 0:
             asyncio.run(count_in_pairs(path))
-        time.sleep(dice.uniform(0.01, 0.05))
+        wait_for_a_write(path, path.stat().st_ino)
+        time.sleep(dice.uniform(0, 0.01))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         now = pair(path)

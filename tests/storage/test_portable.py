@@ -21,7 +21,8 @@ from chrono_async.models import (
     Trigger,
 )
 from chrono_async.storage import InMemoryStorage, PortableStorage, as_leasing, open_storage
-from chrono_async.testing.contract import SteppedClock, StorageContract, job
+from chrono_async.testing._contract_steps import job
+from chrono_async.testing.contract import SteppedClock, StorageContract
 
 from .eight_methods import EightMethodStorage
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import pytest
 from anyio import CapacityLimiter
 
-from chrono_async.threads import run_in_thread
+from chrono_async._threads import run_in_thread
 
 NAME: ContextVar[str] = ContextVar("NAME", default="nobody")
 

@@ -223,6 +223,15 @@ def test_tokens_and_revisions_grow_even_if_the_clock_goes_back() -> None:
     assert world.held["a"].lease.token > token
 
 
+def test_tokens_grow_even_if_a_record_is_overwritten_by_an_older_one() -> None:
+    """As who restores a backup does, with a clock that has gone back."""
+    world = World()
+    world.table.save(JobRecord(id="a", next_run=START, token=rules.microseconds(START) + 5))
+    world.table.save(JobRecord(id="a", next_run=START))
+    world.do_claim("a", world.table.records["a"], START)
+    assert world.held["a"].lease.token > rules.microseconds(START) + 5
+
+
 def test_dead_runs_that_nobody_will_claim_again_are_written_down_when_somebody_looks() -> None:
     """An at-most-once job that has finished would show as running for ever."""
     world = World()
@@ -280,3 +289,13 @@ def test_pages_do_not_lose_jobs_whose_time_moved_meanwhile(limit: int) -> None:
     rest, _ = world.table.due(START + 10 * SECOND, world.at, after=first)
     assert [(due.job_id, due.when) for due in rest][-1] == ("f", START + SECOND)
     assert len(rest) == 5
+
+
+@pytest.mark.parametrize("limit", [1, 250, 499, 500, 501, 1000])
+def test_a_page_that_ends_with_a_part_of_the_index_is_not_the_last(limit: int) -> None:
+    """Whatever the size of the page, and of the parts."""
+    world = World()
+    for n in range(1700):
+        world.table.save(JobRecord(id=str(n), next_run=START + n * SECOND))
+    until = START + 1650 * SECOND
+    assert len(world.due(until, limit)) == 1650

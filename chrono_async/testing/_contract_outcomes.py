@@ -1,0 +1,256 @@
+"""
+What becomes of a run.
+"""
+
+# ruff: noqa: S101 - these are tests, though they ship with the library
+
+import asyncio
+from datetime import datetime, timedelta
+
+from ..clock import Clock
+from ..models import (
+    Definition,
+    Granted,
+    JobStatus,
+    Outcome,
+    Release,
+    RunRecord,
+    RunStatus,
+    Settled,
+    SettleVerdict,
+)
+from ..policies import Missed, Overlap, Policies, Recovery
+from ..storage.base import LeasingStorage
+from ._contract_steps import MINUTE, SECOND, Steps, job, run_of
+
+
+class Settling(Steps):
+    """What a settled run leaves."""
+
+    async def test_a_settled_run_is_counted_and_the_pointer_moves(self, leasing: LeasingStorage, now: datetime) -> None:
+        """The record tells what the run came to; the lease is gone."""
+        await leasing.register(job("a", now))
+        settled = await self.run_due(leasing, "a", now + MINUTE)
+        record = await leasing.get_job("a")
+        assert settled.verdict is SettleVerdict.DONE
+        assert (record.status, record.run_count, record.error_count) == (JobStatus.COMPLETED, 1, 0)
+        assert (record.next_run, record.last_success) == (now + MINUTE, now)
+        assert record.last_run is not None
+        assert (record.owner, record.lease_until, record.running) == (None, None, None)
+        assert record.settled_token == record.token
+        (row,) = await leasing.list_runs("a")
+        assert (row.status, row.fire_time) == (RunStatus.COMPLETED, now)
+
+    async def test_failures_and_cancellations_are_told_apart(self, leasing: LeasingStorage, now: datetime) -> None:
+        """A failure counts as an error and leaves its text; a cancelled run does neither."""
+        await leasing.register(job("a", now))
+        await self.run_due(leasing, "a", now, status=RunStatus.FAILED, error="boom <&]]> ☠")
+        failed = await leasing.get_job("a")
+        assert (failed.status, failed.error_count, failed.last_error) == (JobStatus.FAILED, 1, "boom <&]]> ☠")
+        assert failed.last_success is None
+        await self.run_due(leasing, "a", now, status=RunStatus.CANCELLED)
+        cancelled = await leasing.get_job("a")
+        assert (cancelled.status, cancelled.run_count, cancelled.error_count) == (JobStatus.CANCELLED, 2, 1)
+        assert cancelled.last_error == failed.last_error
+
+    async def test_no_text_of_an_exception_keeps_a_run_from_being_settled(
+        self, leasing: LeasingStorage, now: datetime
+    ) -> None:
+        """Control characters and half a surrogate pair included: they may be escaped, not refused."""
+        await leasing.register(job("a", now))
+        settled = await self.run_due(leasing, "a", None, status=RunStatus.FAILED, error="a\x00b\x1b[31m\ud800c")
+        record = await leasing.get_job("a")
+        assert settled.verdict is SettleVerdict.DONE
+        assert record.last_error.startswith("a")
+        assert record.last_error.endswith("c")
+
+    async def test_a_settle_that_is_asked_again_counts_once(
+        self, leasing: LeasingStorage, now: datetime, ttl: timedelta
+    ) -> None:
+        """Its answer may have been lost; even if another run has been settled since."""
+        await leasing.register(job("a", now))
+        first = await self.claimed(leasing, "a", ttl=ttl)
+        assert (await self.settle(leasing, first, now, now)).verdict is SettleVerdict.DONE
+        assert (await self.settle(leasing, first, now, now)).verdict is SettleVerdict.REPEATED
+        await self.run_due(leasing, "a", now + MINUTE)
+        assert (await self.settle(leasing, first, now, now)).verdict is SettleVerdict.REPEATED
+        record = await leasing.get_job("a")
+        assert (record.run_count, record.next_run) == (2, now + MINUTE)
+        assert len(await leasing.list_runs("a")) == 2
+
+    async def test_counters_are_exact_under_concurrency(self, leasing: LeasingStorage, now: datetime) -> None:
+        """Twenty tasks take turns on one job: as many runs as grants."""
+        await leasing.register(job("a", now))
+        done = 0
+
+        async def work(name: str) -> None:
+            nonlocal done
+            for n in range(5):
+                verdict = await self.claim_due(leasing, "a", owner=f"{name}/{n}", ttl=MINUTE, next_run=now)
+                if isinstance(verdict, Granted):
+                    await self.settle(leasing, verdict, now, now)
+                    done += 1
+
+        await asyncio.gather(*(work(f"i{n}") for n in range(20)))
+        record = await leasing.get_job("a")
+        assert record.run_count == record.scheduled_runs == done > 0
+
+    async def test_a_pause_during_a_run_stays(self, leasing: LeasingStorage, now: datetime) -> None:
+        """The run ends and settles; the job stays paused."""
+        await leasing.register(job("a", now))
+        granted = await self.claimed(leasing, "a")
+        assert (await leasing.set_paused("a")).paused
+        settled = await self.settle(leasing, granted, now, now)
+        assert settled == Settled(SettleVerdict.DONE, None)
+        record = await leasing.get_job("a")
+        assert record.paused
+        assert (record.run_count, record.next_run) == (1, now)
+        assert await self.all_due(leasing, now + MINUTE) == []
+
+    async def test_a_job_removed_during_a_run_stays_removed(self, leasing: LeasingStorage, now: datetime) -> None:
+        """Its settle is stale, its renewal lost; and the next life of its id is not touched by either."""
+        await leasing.register(job("a", now))
+        granted = await self.claimed(leasing, "a")
+        await leasing.delete_job("a")
+        assert (await leasing.renew([granted.lease], MINUTE)).lost == [granted.lease]
+        assert (await self.settle(leasing, granted, now, now)).verdict is SettleVerdict.STALE
+        assert await leasing.list_jobs() == []
+        await leasing.register(job("a", now))
+        assert (await self.settle(leasing, granted, now, now + MINUTE)).verdict is SettleVerdict.STALE
+        assert (await leasing.get_job("a")).run_count == 0
+        assert isinstance(await self.claim_due(leasing, "a", owner="you/1"), Granted)
+
+    async def test_a_reschedule_during_a_run_wins(self, leasing: LeasingStorage, now: datetime) -> None:
+        """The run is counted; the pointer stays where the user put it."""
+        record = (await leasing.register(job("a", now))).record
+        granted = await self.claimed(leasing, "a")
+        moved = await leasing.reschedule(
+            "a", Definition("x", "by hand"), revision=record.revision, next_run=now + MINUTE
+        )
+        assert moved is not None
+        assert (await self.settle(leasing, granted, now, now + SECOND)).verdict is SettleVerdict.DONE
+        after = await leasing.get_job("a")
+        assert (after.next_run, after.run_count, after.owner) == (now + MINUTE, 1, None)
+        assert after.bound_fire_time is None
+
+    async def test_a_job_rescheduled_to_nothing_is_not_revived_by_its_run(
+        self, leasing: LeasingStorage, now: datetime
+    ) -> None:
+        """A pointer never moves from none."""
+        record = (await leasing.register(job("a", now))).record
+        granted = await self.claimed(leasing, "a")
+        await leasing.reschedule("a", Definition("x", "y"), revision=record.revision, next_run=None)
+        await self.settle(leasing, granted, now, now + SECOND)
+        assert (await leasing.get_job("a")).next_run is None
+
+    async def test_runs_are_counted_to_a_most(self, leasing: LeasingStorage, now: datetime) -> None:
+        """The write that moves the pointer counts; the last run leaves none."""
+        await leasing.register(job("a", now, options=Policies(max_runs=2)))
+        await self.run_due(leasing, "a", now)
+        assert (await leasing.get_job("a")).next_run == now
+        settled = await self.run_due(leasing, "a", now)
+        record = await leasing.get_job("a")
+        assert (record.next_run, record.run_count, record.scheduled_runs) == (None, 2, 2)
+        assert settled.due is None
+
+    async def test_what_is_queued_is_bound(self, leasing: LeasingStorage, now: datetime) -> None:
+        """It waits its turn and is no misfire, however late it starts; its first claim is attempt 1."""
+        await leasing.register(job("a", now - MINUTE))
+        granted = await self.claimed(leasing, "a", fire_time=now - MINUTE)
+        settled = await self.settle(leasing, granted, now - MINUTE, now, queued=True)
+        assert settled.due is not None
+        assert settled.due.bound == now
+        assert (await self.claimed(leasing, "a", fire_time=now)).attempt == 1
+
+    async def test_the_row_of_overlapped_fire_times_is_kept(self, leasing: LeasingStorage, now: datetime) -> None:
+        """Beside the run's own."""
+        await leasing.register(job("a", now))
+        granted = await self.claimed(leasing, "a")
+        skipped = RunRecord("a", now + SECOND, RunStatus.SKIPPED, missed=Missed(2, now + SECOND, now + 2 * SECOND))
+        await self.settle(leasing, granted, now, now + MINUTE, skipped=skipped)
+        assert [row.status for row in await leasing.list_runs("a")] == [RunStatus.COMPLETED, RunStatus.SKIPPED]
+        assert skipped in await leasing.list_runs()
+
+    async def test_history_is_kept_to_a_bound(self, leasing: LeasingStorage, now: datetime) -> None:
+        """The newest first, and a limit is a limit."""
+        await leasing.register(job("a", now))
+        for n in range(60):
+            await self.run_due(leasing, "a", now, status=RunStatus.FAILED, error=str(n))
+        rows = await leasing.list_runs("a")
+        assert 1 <= len(rows) < 60
+        assert [row.error for row in rows] == [str(59 - n) for n in range(len(rows))]
+        assert len(await leasing.list_runs("a", limit=3)) == 3
+        assert await leasing.list_runs("nobody") == []
+
+
+class AtMostOnce(Steps):
+    """Claims that move the pointer."""
+
+    async def test_an_at_most_once_claim_moves_the_pointer(
+        self, leasing: LeasingStorage, clock: Clock, now: datetime, ttl: timedelta
+    ) -> None:
+        """If its process dies the run is lost, and the history says so."""
+        options = Policies(recovery=Recovery.SKIP)
+        await leasing.register(job("a", now, options=options))
+        request = (await self.request(leasing, "a"))._replace(moves=True, moves_to=now + SECOND)
+        (verdict,) = (await leasing.claim([request], "dead/1", ttl)).verdicts
+        assert isinstance(verdict, Granted)
+        assert verdict.next_run == (await leasing.get_job("a")).next_run == now + SECOND
+        taken = await self.take_over(leasing, clock, "a", ttl, next_run=now + SECOND)
+        assert taken.attempt == 1
+        (row,) = await leasing.list_runs("a")
+        assert (row.status, row.fire_time) == (RunStatus.ABANDONED, now)
+
+    async def test_at_most_once_runs_are_counted_once(self, leasing: LeasingStorage, now: datetime) -> None:
+        """By the claim that moves the pointer, towards `max_runs` too."""
+        await leasing.register(job("a", now, options=Policies(recovery=Recovery.SKIP, max_runs=1)))
+        request = (await self.request(leasing, "a"))._replace(moves=True, moves_to=now + SECOND)
+        (granted,) = (await leasing.claim([request], "me/1", MINUTE)).verdicts
+        assert isinstance(granted, Granted)
+        assert granted.next_run is None
+        run = run_of(granted, now)
+        settled = (await leasing.settle([Outcome(granted.lease, run, None)])).settled
+        assert settled[0].verdict is SettleVerdict.DONE
+        record = await leasing.get_job("a")
+        assert (record.run_count, record.scheduled_runs, record.next_run) == (1, 1, None)
+
+    async def test_runs_that_may_overlap_fly_on_their_own(
+        self, leasing: LeasingStorage, now: datetime, ttl: timedelta
+    ) -> None:
+        """The job is free at once; each run settles under its own token, in any order, and shows while it lives."""
+        await leasing.register(job("a", now - MINUTE, options=Policies(overlap=Overlap.ALLOW)))
+        first = await self.fly(leasing, "a", now, ttl, owner="me/1")
+        second = await self.fly(leasing, "a", now + MINUTE, ttl, owner="me/2")
+        assert first.due is not None
+        assert (first.due.when, second.next_run) == (now, now + MINUTE)
+        record = await leasing.get_job("a")
+        assert (record.status, record.owner, len(record.flights)) == (JobStatus.RUNNING, None, 2)
+        assert (await leasing.renew([first.lease, second.lease], ttl)).lost == []
+        for granted, fire_time, status in [
+            (second, now, JobStatus.RUNNING),
+            (first, now - MINUTE, JobStatus.COMPLETED),
+        ]:
+            outcome = Outcome(granted.lease, run_of(granted, fire_time), None)
+            assert (await leasing.settle([outcome])).settled[0].verdict is SettleVerdict.DONE
+            assert (await leasing.settle([outcome])).settled[0].verdict is SettleVerdict.REPEATED
+            assert (await leasing.get_job("a")).status is status
+        record = await leasing.get_job("a")
+        assert (record.run_count, record.flights, record.next_run) == (2, (), now + MINUTE)
+
+    async def test_a_dead_flight_is_written_down(
+        self, leasing: LeasingStorage, clock: Clock, now: datetime, ttl: timedelta
+    ) -> None:
+        """By the next claim at the latest; living ones stay."""
+        await leasing.register(job("a", now - MINUTE, options=Policies(overlap=Overlap.ALLOW)))
+        dead = await self.fly(leasing, "a", now, ttl, owner="dead/1")
+        living = await self.fly(leasing, "a", now, ttl * 100, owner="me/1")
+
+        async def buried() -> bool:
+            (verdict,) = (await leasing.claim([await self.request(leasing, "a", now)], "me/2", ttl)).verdicts
+            if isinstance(verdict, Granted):
+                await leasing.release([Release(verdict.lease)])
+            return RunStatus.ABANDONED in {row.status for row in await leasing.list_runs("a")}
+
+        await self.until(clock, ttl + SECOND, buried)
+        assert [flight.token for flight in (await leasing.get_job("a")).flights] == [living.lease.token]
+        assert (await leasing.renew([dead.lease], ttl)).lost == [dead.lease]

@@ -1,0 +1,466 @@
+"""
+From start to stop: who may call what, and what becomes of running jobs.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from datetime import timedelta
+
+import pytest
+
+from chrono_async import (
+    AsyncScheduler,
+    CronSchedule,
+    InMemoryStorage,
+    InvalidOptionError,
+    JobStatus,
+    RunStatus,
+    SchedulerRunningError,
+    SchedulerStoppedError,
+)
+from chrono_async.testing import YieldingStorage
+
+
+async def test_the_block_of_async_with_is_the_life_of_the_scheduler(sim):
+    ran = []
+
+    async def beat():
+        ran.append(sim.now)
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        assert s.is_running
+        await s.add_interval_job("beat", "", beat, 10)
+        await sim.advance(30)
+    assert not s.is_running
+    await sim.advance(3600)
+    assert len(ran) == 3
+
+
+async def test_start_and_stop_do_the_same_by_hand(sim):
+    s = AsyncScheduler(clock=sim.clock)
+    assert not s.is_running
+    await s.start()
+    assert s.is_running
+    await s.stop()
+    assert not s.is_running
+
+
+async def test_a_running_scheduler_cannot_be_started(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(SchedulerRunningError):
+            await s.start()
+
+
+async def test_of_two_starts_at_once_one_is_refused(sim):
+    """The second would bring a second engine to life, and every job would have two masters."""
+    s = AsyncScheduler(storage=YieldingStorage(InMemoryStorage(clock=sim.clock)), clock=sim.clock)
+    s.interval(10, id="beat")(sim.settle)
+    answers = await asyncio.gather(s.start(), s.start(), return_exceptions=True)
+    assert sorted(type(answer).__name__ for answer in answers) == ["NoneType", "SchedulerRunningError"]
+    await s.stop()
+
+
+async def test_a_start_that_failed_can_be_repeated(sim):
+    """A schedule that gives no answer keeps its job from being registered, and says so where it was declared for."""
+
+    class Broken:
+        is_broken = True
+
+        def next(self, after):
+            if self.is_broken:
+                raise ZeroDivisionError
+            return after + timedelta(hours=1)
+
+    s = AsyncScheduler(clock=sim.clock)
+    s.job(schedule := Broken(), id="odd")(sim.settle)
+    with pytest.raises(ZeroDivisionError):
+        await s.start()
+    assert not s.is_running
+    schedule.is_broken = False
+    await s.start()
+    assert (await s.get_job("odd")).next_run == sim.now + timedelta(hours=1)
+    await s.stop()
+
+
+async def test_a_scheduler_that_does_not_run_cannot_be_stopped(sim):
+    s = AsyncScheduler(clock=sim.clock)
+    with pytest.raises(SchedulerStoppedError):
+        await s.stop()
+    await s.start()
+    await s.stop()
+    with pytest.raises(SchedulerStoppedError):
+        await s.stop()
+
+
+async def test_stopping_inside_the_block_is_fine(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.stop()
+
+
+async def test_a_stopped_scheduler_can_be_started_again_and_knows_its_jobs(sim):
+    ran = []
+
+    async def beat():
+        ran.append(sim.now)
+
+    s = AsyncScheduler(clock=sim.clock)
+    await s.add_interval_job("beat", "", beat, 10)
+    begin = sim.now
+    for _ in range(2):
+        await s.start()
+        await sim.advance(20)
+        await s.stop()
+    assert ran == [begin + timedelta(seconds=n) for n in (10, 20, 30, 40)]
+
+
+async def test_stop_waits_for_what_runs(sim):
+    done = []
+
+    async def slow():
+        await sim.sleep(100)
+        done.append(sim.now)
+
+    s = AsyncScheduler(clock=sim.clock)
+    await s.start()
+    await s.add_one_shot_job("slow", "", slow, 1)
+    await sim.advance(2)
+    await s.stop()
+    assert done == [sim.now]
+    assert (await s.get_job("slow")).status is JobStatus.COMPLETED
+
+
+async def test_nothing_new_begins_while_it_drains(sim):
+    begun = []
+
+    async def slow():
+        begun.append("slow")
+        await sim.sleep(100)
+
+    async def beat():
+        begun.append("beat")
+
+    s = AsyncScheduler(clock=sim.clock)
+    await s.start()
+    await s.add_one_shot_job("slow", "", slow, 1)
+    await sim.advance(1)
+    await s.add_interval_job("beat", "", beat, 10)
+    await s.stop()
+    assert begun == ["slow"]
+
+
+async def test_after_a_deadline_it_cancels_and_leaves_the_run_due(sim):
+    """Whoever starts next on this storage does what was cut short; and the history says what happened."""
+    begun = []
+
+    async def slow():
+        begun.append(sim.now)
+        await sim.sleep(3600)
+
+    s = AsyncScheduler(clock=sim.clock)
+    await s.start()
+    await s.add_one_shot_job("slow", "", slow, 1)
+    await sim.advance(1)
+    due = sim.now
+    await s.stop(timeout=30)
+    assert sim.now == due + timedelta(seconds=30)
+    info = await s.get_job("slow")
+    assert (info.status, info.next_run) == (JobStatus.CANCELLED, due)
+    assert [run.status for run in await s.list_runs("slow")] == [RunStatus.CANCELLED]
+    await s.start()
+    await sim.advance(1)
+    assert len(begun) == 2
+    await s.stop(timeout=0)
+
+
+async def test_a_run_that_is_at_most_once_is_not_left_due(sim):
+    s = AsyncScheduler(clock=sim.clock)
+    await s.start()
+    await s.add_one_shot_job("slow", "", lambda: sim.sleep_in_thread(100), 1, recovery="skip")
+    await s.add_one_shot_job("slower", "", sim.sleep, 1, args=(100,), recovery="skip")
+    await sim.advance(1)
+    await s.stop(timeout=5)
+    info = await s.get_job("slower")
+    assert (info.status, info.next_run, info.run_count) == (JobStatus.CANCELLED, None, 1)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "soon"])
+async def test_an_odd_deadline_is_refused_and_stops_nothing(sim, timeout):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(InvalidOptionError, match="timeout"):
+            await s.stop(timeout=timeout)
+        assert s.is_running
+
+
+async def test_a_second_stop_waits_for_the_same_end_and_may_hasten_it(sim):
+    s = AsyncScheduler(clock=sim.clock)
+    await s.start()
+    await s.add_one_shot_job("slow", "", sim.sleep, 1, args=(3600,))
+    await sim.advance(1)
+    begin = sim.now
+    first = asyncio.create_task(s.stop())
+    await sim.settle()
+    assert not s.is_running
+    await s.stop(timeout=10)
+    await first
+    assert sim.now == begin + timedelta(seconds=10)
+
+
+async def test_who_drains_cannot_be_started_yet(sim):
+    s = AsyncScheduler(clock=sim.clock)
+    await s.start()
+    await s.add_one_shot_job("slow", "", sim.sleep, 1, args=(60,))
+    await sim.advance(1)
+    stopping = asyncio.create_task(s.stop())
+    await sim.settle()
+    with pytest.raises(SchedulerRunningError):
+        await s.start()
+    await stopping
+
+
+async def test_a_job_may_stop_its_scheduler(sim):
+    """The drain waits for that very job, so the call returns at once, and the job goes on to its end."""
+    log = []
+
+    async def last():
+        await s.stop()
+        log.append("asked")
+        await sim.sleep(5)
+        log.append("done")
+
+    s = AsyncScheduler(clock=sim.clock)
+    await s.start()
+    await s.add_one_shot_job("last", "", last, 1)
+    await s.run_forever(handle_signals=False)
+    assert log == ["asked", "done"]
+    assert (await s.get_job("last")).status is JobStatus.COMPLETED
+
+
+async def test_start_and_stop_may_come_from_different_tasks(sim):
+    """As they do in the two halves of a fixture, or in two cells of a notebook."""
+    s = AsyncScheduler(clock=sim.clock)
+    await asyncio.create_task(s.start())
+    await s.add_interval_job("beat", "", sim.settle, 10)
+    await sim.advance(20)
+    await asyncio.create_task(s.stop())
+    assert (await s.get_job("beat")).run_count == 2
+
+
+async def test_the_end_of_the_task_that_started_it_does_not_stop_it(sim):
+    s = AsyncScheduler(clock=sim.clock)
+
+    async def start_and_fail():
+        await s.start()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.create_task(start_and_fail())
+    assert s.is_running
+    await s.stop()
+
+
+async def test_run_forever_starts_it_and_ends_with_the_stop(sim):
+    s = AsyncScheduler(clock=sim.clock)
+    await s.add_interval_job("beat", "", sim.settle, 10)
+    running = asyncio.create_task(s.run_forever(handle_signals=False))
+    await sim.advance(30)
+    assert s.is_running
+    await s.stop()
+    await running
+    assert (await s.get_job("beat")).run_count == 3
+
+
+async def test_who_stops_waiting_in_run_forever_stops_nothing_else(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        waiting = asyncio.create_task(s.run_forever(handle_signals=False))
+        await sim.settle()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert s.is_running
+
+
+async def test_no_task_is_left_behind(sim):
+    before = asyncio.all_tasks()
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", sim.settle, 10)
+        await sim.advance(15)
+    await sim.settle()
+    assert asyncio.all_tasks() == before
+
+
+async def test_the_storage_of_a_user_is_not_closed(sim):
+    """Others may use it still."""
+    closed = []
+
+    class Storage(InMemoryStorage):
+        async def close(self):
+            closed.append(self)
+            await super().close()
+
+    async with AsyncScheduler(storage=Storage(clock=sim.clock), clock=sim.clock):
+        await sim.advance(1)
+    assert closed == []
+
+
+async def test_a_storage_that_counts_as_empty_is_used_all_the_same(sim):
+    """Somebody's storage may well say how many jobs it has."""
+
+    class Counting(InMemoryStorage):
+        def __len__(self):
+            return 0
+
+    storage = Counting(clock=sim.clock)
+    await AsyncScheduler(storage=storage, clock=sim.clock).add_interval_job("beat", "", sim.settle, 10)
+    assert [record.id for record in await storage.list_jobs()] == ["beat"]
+
+
+async def test_an_instance_is_unlike_any_other_unless_it_is_named(sim):
+    """A host name alone is shared by all processes of a host."""
+    assert AsyncScheduler(clock=sim.clock).instance_id != AsyncScheduler(clock=sim.clock).instance_id
+    assert AsyncScheduler(instance_id="worker-1", clock=sim.clock).instance_id == "worker-1"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"lock_ttl": 0}, "lock_ttl=0: must be longer than nothing"),
+        ({"lock_ttl": 0.01}, "lock_ttl=.*must be at least"),
+        ({"storage_poll_interval": -1}, "storage_poll_interval=-1"),
+        ({"check_interval": 0}, "check_interval=0"),
+        ({"storage_timeout": "long"}, "storage_timeout='long'"),
+        ({"max_concurrent_runs": 0}, "max_concurrent_runs=0: must be a whole number, one or more"),
+        ({"max_threads": True}, "max_threads=True"),
+        ({"timezone": "Mars/Olympus"}, "timezone='Mars/Olympus': is not a known IANA time zone"),
+        ({"leader": object()}, "leader=.*must have an is_leader"),
+        ({"blocked_loop_threshold": -1}, "blocked_loop_threshold=-1"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(options, problem):
+    with pytest.raises(InvalidOptionError, match=problem):
+        AsyncScheduler(**options)
+
+
+async def test_the_old_name_of_the_poll_interval_is_understood(sim):
+    """How soon a job is found that another program wrote into the storage, tells how often it is looked at."""
+
+    async def delay_of_discovery(**options):
+        class Storage(InMemoryStorage):
+            polls = 0
+
+            async def heartbeat(self, instance):
+                Storage.polls += 1
+                await super().heartbeat(instance)
+
+        async with AsyncScheduler(storage=Storage(clock=sim.clock), clock=sim.clock, **options):
+            await sim.advance(60)
+        return Storage.polls
+
+    assert await delay_of_discovery() <= 4
+    assert await delay_of_discovery(check_interval=1) >= 60
+    assert await delay_of_discovery(check_interval=1, storage_poll_interval=30) <= 4
+
+
+async def test_a_follower_claims_nothing_until_it_leads(sim):
+    class Election:
+        leads = False
+
+        def is_leader(self):
+            return self.leads
+
+    election, ran = Election(), []
+
+    async def beat():
+        ran.append(sim.now)
+
+    async with AsyncScheduler(leader=election, clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", beat, 10)
+        await sim.advance(60)
+        assert ran == []
+        election.leads = True
+        await sim.advance(20)
+        assert len(ran) >= 2
+
+
+async def test_no_more_jobs_run_at_once_than_allowed(sim):
+    at_once = []
+
+    async def slow():
+        at_once.append(+1)
+        await sim.sleep(7)
+        at_once.append(-1)
+
+    async with AsyncScheduler(max_concurrent_runs=2, clock=sim.clock) as s:
+        for number in range(5):
+            await s.add_one_shot_job(str(number), "", slow, 1)
+        await sim.advance(60)
+    assert max(sum(at_once[:n]) for n in range(11)) == 2
+    assert len(at_once) == 10
+
+
+SERVICE = """
+    import asyncio, sys
+    from chrono_async import AsyncScheduler
+
+    async def work():
+        print("begun", flush=True)
+        try:
+            await asyncio.sleep({seconds})
+            print("done", flush=True)
+        except asyncio.CancelledError:
+            print("cancelled", flush=True)
+            raise
+
+    async def main():
+        async with AsyncScheduler() as s:
+            await s.add_one_shot_job("work", "", work, 0.01)
+            await s.run_forever({arguments})
+        print("left", flush=True)
+
+    asyncio.run(main())
+"""
+
+
+def service(seconds, arguments=""):
+    program = textwrap.dedent(SERVICE.format(seconds=seconds, arguments=arguments))
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_drains(number):
+    with service(seconds=0.3) as process:
+        process.send_signal(number)
+        assert process.communicate(timeout=20) == ("done\nleft\n", "")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_signal_cancels(number):
+    """Two that come together arrive as one, so it is repeated until the process listens."""
+    with service(seconds=60) as process:
+        while process.poll() is None:
+            os.kill(process.pid, number)
+            try:
+                process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+        assert process.communicate(timeout=20) == ("cancelled\nleft\n", "")
+    assert process.returncode == 0
+
+
+def test_without_signal_handling_a_signal_does_what_it_always_does():
+    with service(seconds=60, arguments="handle_signals=False") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=20)[0] == ""
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_the_same_in_python_keeps_working_with_any_schedule():
+    """Nothing of a scheduler needs a running loop before its start: it can be a module's global."""
+    s = AsyncScheduler()
+    s.job(CronSchedule("* * * * *"), id="tick")(print)
+    assert not s.is_running

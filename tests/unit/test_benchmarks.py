@@ -1,0 +1,93 @@
+"""Each benchmark runs, at a tiny size; how fast it is, is not asked here."""
+
+import pytest
+
+from benchmarks import burst, dispatch, idle, imports, lateness, registration, steady
+from benchmarks._measure import Question, Row, Sample, line
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(burst, "LEAD", 0.05)
+    monkeypatch.setattr(idle, "WINDOW", 0.05)
+    for name, value in {"FEW": 10, "TIMES": 3, "AT_ONCE": 5}.items():
+        monkeypatch.setattr(dispatch, name, value)
+    for name, value in {"JOBS": 20, "TICKS": 1, "EVERY": 0.4}.items():
+        monkeypatch.setattr(steady, name, value)
+
+
+def at_home(question: Question) -> list[str]:
+    """Return the contestants that need nobody else's package."""
+    return [name for name in question.contestants if name in {"bare", "heap"} or name.startswith("chrono_async")]
+
+
+def every(question: Question) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("name", at_home(question))
+
+
+@every(burst.QUESTION)
+def test_a_burst_runs_every_job(name):
+    sample = burst.QUESTION.sample(name, 30)
+    assert (sample["ran"], sample["dropped"]) == (30, 0)
+
+
+@every(dispatch.QUESTION)
+def test_dispatches_run_among_other_jobs(name):
+    sample = dispatch.QUESTION.sample(name, 30)
+    assert sample["jobs"] == 30
+    assert sample["growth"] > 0
+
+
+@every(registration.QUESTION)
+def test_registration_registers_every_job(name):
+    assert registration.QUESTION.sample(name, 40)["jobs"] == 40
+
+
+def test_expressions_are_as_different_as_asked_for():
+    assert len(set(registration.expressions(1_000, distinct=30))) == 30
+    assert len(set(registration.expressions(1_000, distinct=1_000))) == 1_000
+
+
+@every(idle.QUESTION)
+def test_idle_jobs_stay_registered(name):
+    assert idle.QUESTION.sample(name, 30)["jobs"] == 30
+
+
+@every(lateness.QUESTION)
+def test_lateness_sees_every_tick(name):
+    assert lateness.QUESTION.sample(name, 4)["ticks"] == 4
+
+
+@every(steady.QUESTION)
+def test_steady_jobs_tick_once_each(name):
+    sample = steady.QUESTION.sample(name, 4)
+    assert (sample["ticks"], sample["missed"], sample["twice"]) == (20, 0, 0)
+
+
+def test_imports_are_timed():
+    assert imports.QUESTION.sample("chrono_async", 1)["imports"] == 1
+    assert "chrono_async" in dict(imports.heaviest())
+
+
+def test_ratios_compare_samples_of_the_same_round(monkeypatch):
+    question = Question("question", "Why?", sizes=(1,), compared={"seconds": "bare"})
+    samples = {"bare": iter([1.0, 2.0, 4.0]), "ours": iter([2.0, 2.0, 12.0]), "absent": iter([None, None, None])}
+
+    async def unused(_: int) -> Sample:
+        return {}
+
+    def draw(name: str, _: int) -> Sample | None:
+        value = next(samples[name])
+        return None if value is None else {"seconds": value}
+
+    for name in samples:
+        question.contestant(name)(unused)
+    monkeypatch.setattr(question, "_sample_apart", draw)
+    rows = list(question.ask([1], 3))
+    assert [row.name for row in rows] == ["bare", "ours"]
+    assert rows[1].ratios == {"seconds": [2.0, 1.0, 3.0]}
+
+
+def test_a_line_holds_medians_and_the_spread_of_the_ratios():
+    row = Row(10_000, "ours", [{"seconds": 0.5}, {"seconds": 0.25}, {"seconds": 0.4}], {"seconds": [1.0, 1.25, 2.0]})
+    assert line(row) == "| 10,000 | ours | 0.4 | **1.25** (1 to 2) |"
