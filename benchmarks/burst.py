@@ -99,7 +99,7 @@ async def _ours(size: int, *, timeout: float | None) -> Sample:
     async with AsyncScheduler() as s:
         for number in range(size):
             await s.add_one_shot_job(f"job-{number}", "No-op", burst.no_op, at=burst.at, timeout=timeout)
-            await burst.run()
+        await burst.run()
         await settled(s)
         sample = burst.sample()
         assert all(job.status is JobStatus.COMPLETED for job in await s.list_jobs())

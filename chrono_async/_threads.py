@@ -24,8 +24,9 @@ async def run_in_thread(
 
     `limiter` bounds how many threads work at once; without one, anyio's own bound of forty a loop holds.
     """
-    with _outside_work():
-        return await to_thread.run_sync(func, *args, limiter=limiter)
+    async with limiter or to_thread.current_default_thread_limiter():
+        with _outside_work():  # and not while it waits for its turn: those before it need time to pass
+            return await to_thread.run_sync(func, *args, limiter=CapacityLimiter(1))
 
 
 def _outside_work() -> AbstractContextManager[object]:

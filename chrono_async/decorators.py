@@ -83,8 +83,8 @@ class JobDecorators:
     ) -> Callable[[F], F]:
         def declare(func: F) -> F:
             own_name = getattr(func, "__name__", type(func).__name__)
-            new = read_job(job_id or own_name, own_name if name is None else name, func, schedule, options)
-            self._declarations.declare(new, is_running=self.is_running)
+            named = (own_name if given is None else given for given in (job_id, name))
+            self._declarations.declare(read_job(*named, func, schedule, options), is_running=self.is_running)
             return func
 
         return declare

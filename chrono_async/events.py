@@ -16,6 +16,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+from .errors import InvalidOptionError
 from .models import JobResult
 from .policies import Missed
 
@@ -166,6 +167,11 @@ class Subscription:
     """
 
     def __init__(self, bus: "EventBus", types: tuple[type[Event], ...], buffer: int) -> None:
+        for kind in types:
+            if not (isinstance(kind, type) and issubclass(kind, Event)):
+                raise TypeError(f"{kind!r} is no type of event")
+        if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
+            raise InvalidOptionError("buffer", buffer, "must be a whole number, one or more")
         self._bus = bus
         self._types = types or (Event,)
         self._buffer: deque[Event] = deque(maxlen=buffer)
@@ -218,6 +224,8 @@ class _Calling(Subscription):
 
     def __init__(self, bus: "EventBus", types: tuple[type[Event], ...], buffer: int, listener: Listener) -> None:
         super().__init__(bus, types, buffer)
+        if not callable(listener) or isinstance(listener, type):
+            raise TypeError(f"listener={listener!r}: must be a function or a coroutine function")
         self._listener = listener
         self._task: asyncio.Task[None] | None = None
 
@@ -235,7 +243,7 @@ class _Calling(Subscription):
             answer = self._listener(event)
             if inspect.isawaitable(answer):
                 await answer
-        except Exception:
+        except (Exception, SystemExit):  # a task that raises the latter would end the loop
             _logger.exception("a listener failed on %s", type(event).__name__)
 
 

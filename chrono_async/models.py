@@ -149,6 +149,54 @@ class Due(NamedTuple):
     """The fire time of a manual request: it goes first."""
 
 
+def pending_manual(record: JobRecord) -> Trigger | None:
+    """Return the manual request to run next: one that was begun goes before one that waits."""
+    manual = record.manual
+    if manual is None or (manual.attempt and record.options.at_most_once):
+        return record.triggered
+    return manual
+
+
+def earliest(record: JobRecord) -> datetime | None:
+    """Return when the job has something to do, whoever may hold it: a manual request even while it is paused."""
+    pointer = None if record.paused else record.next_run
+    if record.triggered is None and record.manual is None:
+        return pointer
+    manual = pending_manual(record)
+    if manual is None:
+        return pointer
+    return manual.at if pointer is None else min(manual.at, pointer)
+
+
+def due_of(record: JobRecord, held_until: datetime | None = None) -> Due | None:
+    """Say when the job can next be claimed, and what for; `held_until` is the end of a lock that lives on it."""
+    if record.triggered is None and record.manual is None and record.not_before is held_until is None:
+        return _pointer_due(record)
+    when = earliest(record)
+    if when is None:
+        return None
+    for bound in (record.not_before, held_until):
+        if bound is not None and bound > when:
+            when = bound
+    manual = pending_manual(record)
+    return Due(
+        record.id, when, record.next_run, record.revision, record.bound_fire_time, None if manual is None else manual.at
+    )
+
+
+def _pointer_due(record: JobRecord) -> Due | None:
+    """Say the same of a job with nothing but its pointer: nearly every one, after nearly every run."""
+    pointer, claimed = record.next_run, record.claimed
+    if pointer is None or record.paused:
+        return None
+    return Due(record.id, pointer, pointer, record.revision, None if claimed is None or pointer > claimed else claimed)
+
+
+def place_of(due: Due) -> tuple[datetime, str]:
+    """Return where it stands in the order in which jobs come due."""
+    return due.when, due.job_id
+
+
 class DuePage(NamedTuple):
     """A page of what comes due, in the order of `when`, and where the next page starts."""
 

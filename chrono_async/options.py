@@ -100,6 +100,8 @@ def read_options(options: JobOptions) -> ReadOptions:
     given: dict[str, Any] = dict(options)
     policies = _read_policies({name: given.pop(name) for name in _POLICIES if name in given})
     start_at, end_at = (_read_instant(given.pop(name, None), name) for name in ("start_at", "end_at"))
+    if start_at is not None and end_at is not None and end_at < start_at:
+        raise InvalidOptionError("end_at", end_at, f"lies before start_at={start_at}")
     run_immediately = _read_bool(given.pop("run_immediately", False), "run_immediately")
     return ReadOptions(_read_local(given), policies, start_at, end_at, run_immediately)
 
@@ -109,7 +111,8 @@ def _read_policies(given: dict[str, Any]) -> Policies:
         return DEFAULT_POLICIES
     if isinstance(tags := given.get("tags"), str):
         raise InvalidOptionError("tags", tags, "must be several strings, not one")
-    given = {name: tuple(value) if name == "tags" else value for name, value in given.items()}
+    if "tags" in given:
+        given["tags"] = _read_as(tuple, tags, "tags", "several strings")
     try:
         return _policies(**given)
     except TypeError:  # not hashable, so surely not valid either; let the model say why
@@ -121,8 +124,9 @@ def _checked(**given: Any) -> Policies:
         return Policies(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
-        raise InvalidOptionError(name, given[name], first["msg"].removeprefix("Value error, ")) from None
+        name, cause = str(first["loc"][0]), first.get("ctx", {}).get("error")
+        problem = cause.problem if isinstance(cause, InvalidOptionError) else first["msg"]
+        raise InvalidOptionError(name, given[name], problem) from None
 
 
 # A hundred thousand jobs with the same options share one object.
@@ -131,12 +135,20 @@ _policies = lru_cache(maxsize=1024, typed=True)(_checked)
 
 def _read_local(given: dict[str, Any]) -> LocalOptions:
     timeout, retries = given.pop("timeout", None), given.pop("max_retries", 0)
-    args, kwargs = tuple(given.pop("args", ())), dict(given.pop("kwargs", {}))
+    args = _read_as(tuple, given.pop("args", ()), "args", "several arguments, such as a tuple")
+    kwargs = _read_as(dict, given.pop("kwargs", {}), "kwargs", "a mapping of names to arguments")
     callbacks = {name: _read_callback(given.pop(name, None), name) for name in _CALLBACKS}
     for name, value in given.items():
         raise InvalidOptionError(name, value, "there is no such option")
     seconds = None if timeout is None else to_positive(timeout, "timeout") / timedelta(seconds=1)
     return LocalOptions(seconds, _read_retry(retries), args=args, kwargs=kwargs, **callbacks)
+
+
+def _read_as(kind: type[Any], value: Any, name: str, wanted: str) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise InvalidOptionError(name, value, f"must be {wanted}") from None
 
 
 def _read_retry(value: Any) -> Retry | None:

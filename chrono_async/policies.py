@@ -126,6 +126,8 @@ class Retry(BaseModel):
 
     def delay_after(self, tries: int, chance: float) -> timedelta:
         """Return the pause after try number `tries` (1 is the first); `chance` in [0, 1) decides within the jitter."""
+        if not self.delay:
+            return self.delay
         longest = self.max_delay / timedelta(seconds=1)
         try:
             seconds = min(self.delay / timedelta(seconds=1) * self.backoff ** (tries - 1), longest)

@@ -28,7 +28,7 @@ from .engine import (
     wait_for_result,
     warn_if_one_of_several,
 )
-from .errors import EmptyJobIDError, SchedulerRunningError, SchedulerStoppedError
+from .errors import SchedulerRunningError, SchedulerStoppedError
 from .events import Event, EventBus, Listener, Subscription
 from .models import InstanceInfo, JobInfo, JobResult, RunRecord
 from .options import JobFunc, JobOptions
@@ -61,11 +61,10 @@ class AsyncScheduler(JobDecorators):
         blocked_loop_threshold: Duration | None = timedelta(seconds=1),
         clock: Clock | None = None,
     ) -> None:
-        poll = next((d for d in (storage_poll_interval, check_interval) if d is not None), timedelta(seconds=30))
         settings = Settings(
             instance_id=make_instance_id() if instance_id is None else instance_id,
             lock_ttl=to_positive(lock_ttl, "lock_ttl"),
-            poll_interval=to_positive(poll, "storage_poll_interval"),
+            poll_interval=_poll_interval(storage_poll_interval, check_interval),
             timezone=timezone,
             storage_timeout=to_positive(storage_timeout, "storage_timeout"),
             max_concurrent_runs=max_concurrent_runs,
@@ -75,11 +74,12 @@ class AsyncScheduler(JobDecorators):
         )
         clock = clock or SystemClock()
         self._has_own_storage = storage is None
-        leasing = as_leasing(storage or InMemoryStorage(clock=clock), clock=clock)
+        leasing = as_leasing(InMemoryStorage(clock=clock) if storage is None else storage, clock=clock)
         self._state = State.make(settings, leasing, clock, EventBus())
         self._desk = Desk(self._state)
         self._declarations = Declarations(self._state, self._desk)
         self._session: Session | None = None
+        self._is_starting = False
 
     # ── lifecycle ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -100,13 +100,17 @@ class AsyncScheduler(JobDecorators):
 
     async def start(self) -> None:
         """Begin to run jobs, in tasks of the scheduler's own. `SchedulerRunningError` if it runs, or still drains."""
-        if self._session is not None and not self._session.is_over:
+        if self._is_starting or (self._session is not None and not self._session.is_over):
             raise SchedulerRunningError("the scheduler is running; stop it before starting it again")
         if self._has_own_storage:
             warn_if_one_of_several()
-        self._state.begin()
-        await self._declarations.register()
-        self._session = Session(self._state)
+        self._is_starting = True
+        try:
+            self._state.begin()
+            await self._declarations.register()
+            self._session = Session(self._state)
+        finally:
+            self._is_starting = False
 
     async def stop(self, timeout: Duration | None = None) -> None:
         """
@@ -163,7 +167,7 @@ class AsyncScheduler(JobDecorators):
         `JobAlreadyExistsError` if this instance has a job of that id, unless `replace`; one that only the storage knows
         is joined: it keeps its next run and its counters unless its schedule was declared differently.
         """
-        return await self._desk.add(read_job(_check_id(id), name, func, schedule, options), replace=replace)
+        return await self._desk.add(read_job(id, name, func, schedule, options), replace=replace)
 
     async def add_cron_job(
         self,
@@ -287,12 +291,10 @@ class AsyncScheduler(JobDecorators):
         return ThreadSafe(None if self._session is None or self._session.is_over else self._session.loop)
 
 
-def _check_id(job_id: str) -> str:
-    if not isinstance(job_id, str):
-        raise TypeError(f"a job's id must be a string, not {job_id!r}")
-    if not job_id:
-        raise EmptyJobIDError
-    return job_id
+def _poll_interval(given: Duration | None, alias: Duration | None) -> timedelta:
+    if given is None and alias is not None:
+        return to_positive(alias, "check_interval")
+    return to_positive(timedelta(seconds=30) if given is None else given, "storage_poll_interval")
 
 
 def _optional(value: Duration | None, what: str) -> timedelta | None:

@@ -5,6 +5,7 @@ Jobs declared by a decorator: they wait for the start, or for the running loop t
 import asyncio
 import logging
 from collections import deque
+from datetime import timedelta
 from typing import Any
 
 from ..errors import JobAlreadyExistsError, StorageError
@@ -43,16 +44,22 @@ class Declarations:
             new = self._waiting[0]
             await self._desk.add(await self._counted_from_now(new), replace=True)
             if self._waiting and self._waiting[0] is new:
-                self._waiting.popleft()
+                self._drop_first()
 
     async def _register_until_done(self) -> None:
         while self._waiting and not self._state.draining.is_set():
             try:
                 await self.register()
             except StorageError:
-                await asyncio.sleep(self._state.door.pause())
+                await self._state.drains_within(timedelta(seconds=self._state.door.pause()))
             except Exception:
-                _logger.exception("job %r cannot be registered", self._waiting.popleft().id)
+                _logger.exception("job %r cannot be registered", self._drop_first().id)
+
+    def _drop_first(self) -> NewJob:
+        """Take off a declaration that is registered, or never will be: its name is the registry's affair now."""
+        done = self._waiting.popleft()
+        self._funcs.pop(done.id, None)
+        return done
 
     async def _counted_from_now(self, new: NewJob) -> NewJob:
         """A delay that was declared waits for the start too."""

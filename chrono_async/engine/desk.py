@@ -5,21 +5,30 @@ A write that is refused because the record has moved is tried again on what it h
 whose function lives elsewhere can be paused, resumed, triggered and removed all the same.
 """
 
+import logging
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from ..durations import Duration, to_timedelta
-from ..errors import InvalidDelayError, JobAlreadyExistsError, JobNotFoundError, StorageError
+from ..durations import Duration
+from ..errors import (
+    EmptyJobIDError,
+    InvalidDelayError,
+    JobAlreadyExistsError,
+    JobNotFoundError,
+    ScheduleError,
+    StorageError,
+)
 from ..events import JobAdded, JobEvent, JobPaused, JobRemoved, JobRescheduled, JobResumed
-from ..models import Definition, JobInfo, JobRecord, RegisterVerdict, Trigger, run_id
+from ..models import Definition, JobInfo, JobRecord, RegisterVerdict, Trigger, due_of, run_id
 from ..options import JobFunc, JobOptions, ReadOptions, check_func, is_coroutine_function, read_options
 from ..policies import default_grace
 from ..schedules import OneShotSchedule, Schedule, WindowedSchedule, bind, declared, dump
-from ..storage._rules import due_of
-from .registry import CheckedSchedule, LocalJob, held_to_its_word
+from .registry import LocalJob, as_given, held_to_its_word
 from .run import Why
 from .state import State
+
+_logger = logging.getLogger("chrono_async")
 
 _TRIES = 20
 
@@ -36,8 +45,19 @@ class NewJob(NamedTuple):
 
 def read_job(job_id: str, name: str, func: JobFunc, schedule: Schedule, options: JobOptions) -> NewJob:
     """Check what a user gave; nothing is changed yet."""
+    for what, text in (("id", job_id), ("name", name)):
+        if not isinstance(text, str):
+            raise TypeError(f"a job's {what} must be a string, not {text!r}")
+    if not job_id:
+        raise EmptyJobIDError
     read = read_options(options)
-    return NewJob(job_id, name, check_func(func, read.local), schedule, read)
+    return NewJob(job_id, name, check_func(func, read.local), _check_schedule(schedule), read)
+
+
+def _check_schedule(schedule: Schedule) -> Schedule:
+    if isinstance(schedule, type) or not callable(getattr(schedule, "next", None)):
+        raise ScheduleError(f"{schedule!r} is no schedule; it needs a method next(after)")
+    return schedule
 
 
 class Desk:
@@ -45,16 +65,24 @@ class Desk:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._adding: set[str] = set()
 
     async def add(self, new: NewJob, *, replace: bool = False) -> JobInfo:
         """Register the job in the storage, and keep its function here."""
-        state = self._state
-        if new.id in state.registry and not replace:
+        if not replace and (new.id in self._state.registry or new.id in self._adding):
             raise JobAlreadyExistsError(new.id)
+        self._adding.add(new.id)
+        try:
+            return await self._add(new)
+        finally:
+            self._adding.discard(new.id)
+
+    async def _add(self, new: NewJob) -> JobInfo:
+        state = self._state
         await self._know_the_time()
         job = self._bind(new)
         record = await self._register(new, job)
-        if record.schedule is None or record.schedule.bound != dump(job.schedule):
+        if record.schedule is None or record.schedule.bound != dump(as_given(job.schedule)):
             job.adopt(record)
         job.revision = record.revision
         state.registry.add(job)
@@ -73,12 +101,12 @@ class Desk:
 
     async def one_shot(self, delay: Duration | None, at: datetime | None) -> OneShotSchedule:
         """Make a one-shot schedule; a delay counts from now by the clock that plans, and stays declared as a delay."""
-        if delay is None or at is not None:
-            return OneShotSchedule(delay, at=at)
-        length = to_timedelta(delay, "delay")
+        schedule = OneShotSchedule(delay, at=at)
+        if schedule.delay is None or at is not None:
+            return schedule
         await self._know_the_time()
         try:
-            return OneShotSchedule(delay, at=self._state.time.now() + length)
+            return OneShotSchedule(delay, at=self._state.time.now() + schedule.delay)
         except OverflowError:
             raise InvalidDelayError(f"delay={delay!r}: ends after the year 9999") from None
 
@@ -108,17 +136,28 @@ class Desk:
 
     async def _register(self, new: NewJob, job: LocalJob) -> JobRecord:
         """Register; if the storage's clock turns out to be ahead, count the next run from there."""
-        state, now = self._state, self._state.time.now()
-        definition = Definition(declared(new.schedule), dump(job.schedule))
+        state = self._state
+        definition = Definition(declared(new.schedule), dump(as_given(job.schedule)))
+        first = self._first_run(new, job, state.time.now())
         for _ in range(_TRIES):
-            first = now if new.options.run_immediately else _next(job.schedule, now)
             record = JobRecord(new.id, new.name, next_run=first, schedule=definition, options=job.policies)
             answer = await state.door.ask(state.door.storage.register(record))
             state.time.observe(answer.now)
             if answer.verdict is not RegisterVerdict.LATE:
                 return answer.record
-            now = answer.now
+            first = _next(job.schedule, answer.now)
         raise StorageError(f"the storage's clock stays ahead of every next run of job {new.id!r}")
+
+    def _first_run(self, new: NewJob, job: LocalJob, now: datetime) -> datetime | None:
+        """Return when a job that is created now runs first; a one-shot whose time has only just gone by is not lost."""
+        if new.options.run_immediately:
+            return now
+        first = _next(job.schedule, now)
+        if first is None and _is_one_shot(job.schedule):
+            first = _next(job.schedule, now - max(job.grace, self._state.settings.poll_interval))
+        if first is None:
+            _logger.warning("job %r has no fire time ahead: if it is new, it will never run by itself", job.id)
+        return first
 
     async def remove(self, job_id: str) -> None:
         """Forget the job everywhere, and cancel its run."""
@@ -159,7 +198,7 @@ class Desk:
         """Give the job another schedule, from now on."""
         state = self._state
         bound = bind(
-            schedule,
+            _check_schedule(schedule),
             job_id=job_id,
             timezone=state.settings.timezone,
             now=state.time.now(),
@@ -221,14 +260,14 @@ class Desk:
     def _info(self, record: JobRecord) -> JobInfo:
         job = self._state.registry.get(record.id)
         mine = job.schedule if job is not None and job.revision == record.revision else None
-        return JobInfo.of(record, mine.inner if isinstance(mine, CheckedSchedule) else mine)
+        return JobInfo.of(record, None if mine is None else as_given(mine))
 
     def _tell(self, kind: type[JobEvent], job_id: str) -> None:
         self._state.bus.tell(kind(self._state.time.now(), job_id))
 
 
 def _next(schedule: Schedule, now: datetime) -> datetime | None:
-    upcoming = schedule.next(now)
+    upcoming = held_to_its_word(schedule).next(now)
     return None if upcoming is None else upcoming.astimezone(UTC)
 
 

@@ -7,12 +7,14 @@ import asyncio
 import inspect
 import itertools
 import logging
+from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from ..errors import StorageError
 from ..events import FireTimesMissed
-from ..models import ClaimAnswer, ClaimVerdict, Due, Early, Granted, Held
+from ..models import ClaimVerdict, Due, Early, Granted, Held
 from ..policies import Overlap
 from .planner import Advance, Claim, deadline, plan
 from .registry import LocalJob
@@ -32,12 +34,21 @@ _Candidate = tuple[Due, datetime]
 """What is due, and when that was first seen."""
 
 
+class _Asked(NamedTuple):
+    """A claim that may have taken effect or not: nothing was heard of it."""
+
+    claim: Claim
+    owner: str
+    sent: float
+
+
 class RunLoop:
     """One task; nothing else claims."""
 
     def __init__(self, state: State, runner: Runner) -> None:
         self._state, self._runner = state, runner
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
+        self._unanswered: dict[str, _Asked] = {}
         self._claim_numbers = itertools.count(1)
 
     async def run(self) -> None:
@@ -90,8 +101,9 @@ class RunLoop:
         if leader is None:
             return True
         try:
-            answer = leader.is_leader()
-            leads = bool(await answer) if inspect.isawaitable(answer) else bool(answer)
+            async with asyncio.timeout(self._state.settings.storage_timeout / timedelta(seconds=1)):
+                answer = leader.is_leader()
+                leads = bool(await answer) if inspect.isawaitable(answer) else bool(answer)
         except Exception:
             _logger.exception("leader.is_leader() failed; nothing is claimed")
             leads = False
@@ -111,10 +123,15 @@ class RunLoop:
 
     async def _act(self, candidates: list[_Candidate]) -> None:
         claims: list[Claim] = []
+        again: list[_Asked] = []
         now = self._state.time.now()
         for due, found in candidates:
+            asked = self._unanswered.pop(due.job_id, None)
             job = self._state.registry.get(due.job_id)
             if job is None or self._is_overlapping(job, due):
+                continue
+            if asked is not None and asked.claim.job is job and self._state.time.boot() < self._trust_until(asked.sent):
+                again.append(asked)
                 continue
             step = self._decide(job, due, now, found)
             if isinstance(step, Claim):
@@ -123,6 +140,8 @@ class RunLoop:
                 await self._advance(due, step)
         if claims:
             await self._claim(claims)
+        if again:
+            await self._claim_again(again)
 
     def _is_overlapping(self, job: LocalJob, due: Due) -> bool:
         """Whether an own run is going: what comes next for the job is then settled with it."""
@@ -141,9 +160,7 @@ class RunLoop:
         interruption = due._replace(when=upcoming, next_run=upcoming, bound=None, trigger=None)
         at = deadline(job, interruption)
         if at > self._state.time.now():
-            self._state.timeline.arm(
-                interruption, at
-            )  # beyond the horizon too: the poller sees a held job's lease only
+            self._state.timeline.arm(interruption, at)  # beyond the horizon too: the poller sees a lease only
             return
         for run in runs:
             run.cancel(Why.OVERLAP)
@@ -172,30 +189,48 @@ class RunLoop:
             state.bus.tell(FireTimesMissed(state.time.now(), due.job_id, row.missed))
 
     async def _claim(self, claims: list[Claim]) -> None:
-        """Claim all in one round trip. An unknown outcome is asked again by the same owner, which finds what is its."""
-        state = self._state
-        sent = state.time.boot()
-        owner = f"{state.settings.instance_id}/{next(self._claim_numbers)}"
-        answer = await self._ask_until_answered(claims, owner, sent)
-        if answer is None:
-            self._put_back([claim.due for claim in claims], timedelta(seconds=state.door.pause()))
-            return
-        state.time.observe(answer.now)
-        trust_until = sent + state.settings.trust / timedelta(seconds=1)
-        for claim, verdict in zip(claims, answer.verdicts, strict=True):
-            self._take_in(claim, verdict, answer.now, trust_until)
+        """Claim all in one round trip."""
+        owner = f"{self._state.settings.instance_id}/{next(self._claim_numbers)}"
+        sent = self._state.time.boot()
+        if not await self._is_answered(claims, owner, sent):
+            self._put_off([_Asked(claim, owner, sent) for claim in claims])
 
-    async def _ask_until_answered(self, claims: list[Claim], owner: str, sent: float) -> ClaimAnswer | None:
+    async def _claim_again(self, again: list[_Asked]) -> None:
+        """
+        Ask again, one by one, until one is not answered: it comes last next time, and holds up none of the others.
+
+        The owner is the same, so that a claim which took effect before is found to be its own.
+        """
+        left = deque(again)
+        while left:
+            claim, owner, sent = left[0]
+            if not await self._is_answered([claim], owner, sent):
+                left.rotate(-1)
+                self._put_off(left)
+                return
+            left.popleft()
+
+    def _put_off(self, asked: Iterable[_Asked]) -> None:
+        """Remember claims whose outcome is unknown; they are asked again after a pause."""
+        pause = timedelta(seconds=self._state.door.pause())
+        for claim in asked:
+            self._unanswered[claim.claim.due.job_id] = claim
+            self._state.arm_later(claim.claim.due, pause)
+
+    def _trust_until(self, sent: float) -> float:
+        return sent + self._state.settings.trust / timedelta(seconds=1)
+
+    async def _is_answered(self, claims: list[Claim], owner: str, sent: float) -> bool:
+        """Claim, and act on the answer, if there is one."""
         state, requests = self._state, [claim.request for claim in claims]
-        patience = sent + state.settings.trust / timedelta(seconds=1)
-        while True:
-            try:
-                return await state.door.ask(state.door.storage.claim(requests, owner, state.settings.lock_ttl))
-            except StorageError:
-                pause = state.door.pause()
-                if state.draining.is_set() or state.time.boot() + pause >= patience:
-                    return None
-                await state.drains_within(timedelta(seconds=pause))
+        try:
+            answer = await state.door.ask(state.door.storage.claim(requests, owner, state.settings.lock_ttl))
+        except StorageError:
+            return False
+        state.time.observe(answer.now)
+        for claim, verdict in zip(claims, answer.verdicts, strict=True):
+            self._take_in(claim, verdict, answer.now, self._trust_until(sent))
+        return True
 
     def _take_in(self, claim: Claim, verdict: ClaimVerdict, now: datetime, trust_until: float) -> None:
         state = self._state

@@ -14,10 +14,10 @@ from typing import Any
 
 from anyio import CapacityLimiter
 
+from .._threads import run_in_thread
 from ..events import RunStarted
 from ..models import JobStatus, PointerMove, RunRecord, RunStatus
 from ..policies import MAX_ATTEMPTS, Missed, Move, move_after_run
-from .._threads import run_in_thread
 from . import context
 from .run import Run, Why, arguments_of
 from .settler import Settler

@@ -64,9 +64,9 @@ class Session:
         await asyncio.wait([self._task])
 
     def is_called_from_inside(self) -> bool:
-        """Whether the caller is one of the runs that the end would wait for."""
+        """Whether the caller is a run or a callback, which the end would wait for."""
         run = running_here()
-        return run is not None and any(run is mine for mine in self.state.runs)
+        return self.settler.is_calling_back() or (run is not None and any(run is mine for mine in self.state.runs))
 
     async def _main(self) -> None:
         state = self.state

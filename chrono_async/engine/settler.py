@@ -34,6 +34,7 @@ class Settler:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._runs = state.runs  # of this life of the scheduler: a leaked run may end in the next
         self._waiting: deque[_Ended] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -74,6 +75,10 @@ class Settler:
         await self._idle.wait()
         while self._callbacks:
             await asyncio.wait(tuple(self._callbacks))
+
+    def is_calling_back(self) -> bool:
+        """Whether the task that asks is a callback's."""
+        return asyncio.current_task() in self._callbacks
 
     def abandon_callbacks(self) -> None:
         """Cancel the callbacks that are still going."""
@@ -135,7 +140,7 @@ class Settler:
             state.bus.tell(RunReleased(state.time.now(), run.job.id, run.fire_time, run.not_before))
 
     def _forget(self, run: Run) -> None:
-        self._state.runs.remove(run)
+        self._runs.remove(run)
         if self._state.settings.max_concurrent_runs is not None:
             self._state.wake.set()  # a place is free
 
@@ -179,5 +184,5 @@ async def _call_safely(callback: Callable[..., Any], *args: Any) -> None:
         answer = callback(*args)
         if inspect.isawaitable(answer):
             await answer
-    except Exception:
+    except (Exception, SystemExit):  # a task that raises the latter would end the loop
         _logger.exception("the callback %r failed", callback)

@@ -8,6 +8,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..models import ClaimAnswer as ClaimAnswer
+    from ..models import ClaimRequest as ClaimRequest
+    from ..models import ClaimVerdict as ClaimVerdict
+    from ..models import Definition as Definition
+    from ..models import Due as Due
+    from ..models import DuePage as DuePage
+    from ..models import Early as Early
+    from ..models import Flight as Flight
+    from ..models import Gone as Gone
+    from ..models import Granted as Granted
+    from ..models import Held as Held
+    from ..models import Lease as Lease
+    from ..models import Moved as Moved
+    from ..models import Outcome as Outcome
+    from ..models import PointerMove as PointerMove
+    from ..models import Registered as Registered
+    from ..models import RegisterVerdict as RegisterVerdict
+    from ..models import Release as Release
+    from ..models import RenewAnswer as RenewAnswer
+    from ..models import SettleAnswer as SettleAnswer
+    from ..models import Settled as Settled
+    from ..models import SettleVerdict as SettleVerdict
+    from ..models import Trigger as Trigger
+    from ..policies import Policies as Policies
     from .base import LeasingStorage as LeasingStorage
     from .base import Storage as Storage
     from .file import FileStorage as FileStorage
@@ -16,22 +40,75 @@ if TYPE_CHECKING:
     from .portable import PortableStorage as PortableStorage
     from .portable import as_leasing as as_leasing
 
+_VALUES = (
+    "ClaimAnswer",
+    "ClaimRequest",
+    "ClaimVerdict",
+    "Definition",
+    "Due",
+    "DuePage",
+    "Early",
+    "Flight",
+    "Gone",
+    "Granted",
+    "Held",
+    "Lease",
+    "Moved",
+    "Outcome",
+    "PointerMove",
+    "Registered",
+    "RegisterVerdict",
+    "Release",
+    "RenewAnswer",
+    "SettleAnswer",
+    "Settled",
+    "SettleVerdict",
+    "Trigger",
+)
+"""What the leasing verbs are asked and answer: for authors of storages."""
+
 _HOMES = {
-    "FileStorage": "file",
-    "InMemoryStorage": "memory",
-    "LeasingStorage": "base",
-    "PortableStorage": "portable",
-    "Storage": "base",
-    "as_leasing": "portable",
-    "open_storage": "opening",
+    **dict.fromkeys(_VALUES, "..models"),
+    "Policies": "..policies",
+    "FileStorage": ".file",
+    "InMemoryStorage": ".memory",
+    "LeasingStorage": ".base",
+    "PortableStorage": ".portable",
+    "Storage": ".base",
+    "as_leasing": ".portable",
+    "open_storage": ".opening",
 }
 
 __all__ = [
+    "ClaimAnswer",
+    "ClaimRequest",
+    "ClaimVerdict",
+    "Definition",
+    "Due",
+    "DuePage",
+    "Early",
     "FileStorage",
+    "Flight",
+    "Gone",
+    "Granted",
+    "Held",
     "InMemoryStorage",
+    "Lease",
     "LeasingStorage",
+    "Moved",
+    "Outcome",
+    "PointerMove",
+    "Policies",
     "PortableStorage",
+    "RegisterVerdict",
+    "Registered",
+    "Release",
+    "RenewAnswer",
+    "SettleAnswer",
+    "SettleVerdict",
+    "Settled",
     "Storage",
+    "Trigger",
     "as_leasing",
     "open_storage",
 ]
@@ -42,7 +119,7 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    value = globals()[name] = getattr(import_module(home, __name__), name)
     return value
 
 

@@ -15,7 +15,8 @@ from typing import Any
 from ..models import Definition, Flight, InstanceInfo, JobRecord, JobStatus, RunRecord, RunStatus, Trigger
 from ..policies import DEFAULT_POLICIES, Missed, Policies
 from ._documents import Tree
-from ._table import Lock, Table
+from ._shelf import Lock
+from ._table import Table
 
 _log = logging.getLogger("chrono_async")
 

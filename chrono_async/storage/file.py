@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import aiofiles
 
+from .._threads import run_in_thread
 from ..clock import Clock, SystemClock
 from ..errors import InvalidOptionError, StorageCorruptError, StorageError
 from ..models import (
@@ -33,13 +34,13 @@ from ..models import (
     SettleAnswer,
     Trigger,
 )
-from .._threads import run_in_thread
 from ._commit import SharedFile, Version
 from ._documents import FORMATS, DamagedError, Format, Tree
 from ._doors import checked, in_utc, shifted
 from ._hints import Hints
+from ._shelf import Moment
 from ._state import UnreadableError, fill, tree_of
-from ._table import Moment, Table
+from ._table import Table
 
 Result = TypeVar("Result")
 Verb = Callable[[Table, Moment], Result]

@@ -25,7 +25,8 @@ from ..models import (
 )
 from ._doors import checked, in_utc, shifted
 from ._hints import Hints
-from ._table import Moment, Table
+from ._shelf import Moment
+from ._table import Table
 
 
 class InMemoryStorage:

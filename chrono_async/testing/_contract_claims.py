@@ -9,20 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ..clock import Clock
-from ..models import (
-    ClaimRequest,
-    Early,
-    Gone,
-    Granted,
-    Held,
-    JobStatus,
-    Moved,
-    Release,
-    RunStatus,
-    SettleVerdict,
-)
-from ..storage.base import LeasingStorage
+from chrono_async import Clock, JobStatus, LeasingStorage, RunStatus
+from chrono_async.storage import ClaimRequest, Early, Gone, Granted, Held, Moved, Release, SettleVerdict
+
 from ._contract_steps import MINUTE, SECOND, SteppedClock, Steps, job
 
 
@@ -65,7 +54,7 @@ class ComingDue(Steps):
             assert settled.due.when == now + n * step
             due = await self.all_due(leasing, now + 10 * step)
             assert [(d.job_id, d.when, d.bound) for d in due] == [("a", now + n * step, None)]
-            await self.wait_for(clock, now + n * step)
+            await self.wait_until(clock, now + n * step)
 
 
 class Claiming(Steps):

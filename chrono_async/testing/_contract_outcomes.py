@@ -7,20 +7,9 @@ What becomes of a run.
 import asyncio
 from datetime import datetime, timedelta
 
-from ..clock import Clock
-from ..models import (
-    Definition,
-    Granted,
-    JobStatus,
-    Outcome,
-    Release,
-    RunRecord,
-    RunStatus,
-    Settled,
-    SettleVerdict,
-)
-from ..policies import Missed, Overlap, Policies, Recovery
-from ..storage.base import LeasingStorage
+from chrono_async import Clock, JobStatus, LeasingStorage, Missed, Overlap, Recovery, RunRecord, RunStatus
+from chrono_async.storage import Definition, Granted, Outcome, Policies, Release, Settled, SettleVerdict
+
 from ._contract_steps import MINUTE, SECOND, Steps, job, run_of
 
 

@@ -9,18 +9,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ..clock import Clock
-from ..errors import ChronoError, JobNotFoundError
-from ..models import (
-    Definition,
-    Granted,
-    JobRecord,
-    JobStatus,
-    RegisterVerdict,
-    Trigger,
-)
-from ..policies import Overlap, Policies
-from ..storage.base import LeasingStorage, Storage
+from chrono_async import ChronoError, Clock, JobNotFoundError, JobRecord, JobStatus, LeasingStorage, Overlap, Storage
+from chrono_async.storage import Definition, Granted, Policies, RegisterVerdict, Trigger
+
 from ._contract_steps import MINUTE, ODD_IDS, SECOND, Steps, job
 
 

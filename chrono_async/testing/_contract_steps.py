@@ -10,24 +10,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ..clock import Clock
-from ..models import (
+from chrono_async import Clock, JobRecord, LeasingStorage, RunRecord, RunStatus, Storage
+from chrono_async.storage import (
     ClaimRequest,
     ClaimVerdict,
     Definition,
     Due,
     Granted,
-    JobRecord,
     Lease,
     Outcome,
     PointerMove,
-    RunRecord,
-    RunStatus,
+    Policies,
     Settled,
+    as_leasing,
 )
-from ..policies import Policies
-from ..storage.base import LeasingStorage, Storage
-from ..storage.portable import as_leasing
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -206,7 +202,7 @@ class Steps:
         if isinstance(clock, SteppedClock):
             clock.advance(by)
 
-    async def wait_for(self, clock: Clock, moment: datetime) -> None:
+    async def wait_until(self, clock: Clock, moment: datetime) -> None:
         """Come back when the moment has come."""
         while clock.now() < moment:
             if isinstance(clock, SteppedClock):

@@ -8,22 +8,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ..clock import Clock
-from ..errors import JobNotFoundError
-from ..models import (
-    Definition,
-    Held,
-    InstanceInfo,
-    JobStatus,
-    Outcome,
-    Release,
-    RunRecord,
-    RunStatus,
-    SettleVerdict,
-    Trigger,
-)
-from ..policies import Missed, Policies
-from ..storage.base import LeasingStorage
+from chrono_async import Clock, InstanceInfo, JobNotFoundError, JobStatus, LeasingStorage, Missed, RunRecord, RunStatus
+from chrono_async.storage import Definition, Held, Outcome, Policies, Release, SettleVerdict, Trigger
+
 from ._contract_steps import MINUTE, SECOND, SteppedClock, Steps, job, run_of
 
 
@@ -56,7 +43,7 @@ class GivingBack(Steps):
         assert isinstance(await self.claim_due(leasing, "a", next_run=now), Held)
         assert await self.all_due(leasing, clock.now() + (later - clock.now()) / 2) == []
         assert [d.when for d in await self.all_due(leasing, later + SECOND)] == [later]
-        await self.wait_for(clock, later)
+        await self.wait_until(clock, later)
         again = await self.claimed(leasing, "a", fire_time=now)
         assert (again.attempt, again.tries) == (1, 3)
         await self.settle(leasing, again, now, now)

@@ -6,6 +6,7 @@ live and die, and when it ends it asks for what must hold whatever has happened:
 """
 
 import asyncio
+import types
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -96,6 +97,44 @@ class Witness(YieldingStorage):
         return answer
 
 
+class Gate:
+    """What a process's tasks must pass at each of their steps; shut, while the process is frozen."""
+
+    def __init__(self) -> None:
+        self._opened: asyncio.Future[None] | None = None
+
+    def shut(self) -> None:
+        self._opened = asyncio.get_running_loop().create_future()
+
+    def open(self) -> None:
+        assert self._opened is not None
+        self._opened.set_result(None)
+        self._opened = None
+
+    async def held(self, work: Any) -> Any:
+        """Do what a coroutine does, one step after the other, each when the gate is open."""
+        return await self._step_by_step(work)
+
+    @types.coroutine
+    def _step_by_step(self, work: Any) -> Any:
+        error: BaseException | None = None
+        while True:
+            while self._opened is not None:
+                try:
+                    yield from self._opened
+                except BaseException as arrived:  # it is for the process, when it goes on
+                    error = arrived
+            try:
+                waits_for = work.send(None) if error is None else work.throw(error)
+            except StopIteration as end:
+                return end.value
+            error = None
+            try:
+                yield waits_for
+            except BaseException as arrived:
+                error = arrived
+
+
 class Mortal(YieldingStorage):
     """An instance's own way to the storage: when the instance is dead, nothing it says arrives."""
 
@@ -145,6 +184,7 @@ class World:
         self.is_checked = True
         self._may_go_back = next_run_may_go_back
         self._tasks: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+        self.gates: dict[str, Gate] = defaultdict(Gate)
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -193,9 +233,10 @@ class World:
             _instance.reset(token)
 
     def _make_task(self, loop: Any, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **options)
         context = options.get("context")
         name = _instance.get() if context is None else context.get(_instance)
+        task: asyncio.Task[Any]
+        task = asyncio.Task(coro if name is None else self.gates[name].held(coro), loop=loop, **options)
         if name is not None:
             self._tasks[name].add(task)
         return task

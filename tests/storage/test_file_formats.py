@@ -14,8 +14,9 @@ from chrono_async.models import Definition, JobRecord, JobStatus, RunRecord, Run
 from chrono_async.policies import Missed, Policies
 from chrono_async.storage import FileStorage
 from chrono_async.storage._documents import FORMATS, JSON, XML, YAML, Format
+from chrono_async.storage._shelf import Lock
 from chrono_async.storage._state import fill, tree_of
-from chrono_async.storage._table import Lock, Table
+from chrono_async.storage._table import Table
 
 NOW = datetime(2030, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 ENDINGS = [".yaml", ".yml", ".json", ".xml"]
@@ -110,6 +111,14 @@ async def test_what_a_format_cannot_hold_is_refused_by_name(tmp_path: Path) -> N
     with pytest.raises(InvalidOptionError, match=r"name='bell\\x07'.*XML file cannot hold the character '\\x07'"):
         await storage.save_job(JobRecord(id="a", name="bell\x07"))
     assert names_in(tmp_path) == []
+
+
+async def test_entities_of_xml_are_not_resolved(tmp_path: Path) -> None:
+    """A few of them, each made of ten of the one before, would fill the memory."""
+    path = tmp_path / "jobs.xml"
+    path.write_text('<!DOCTYPE x [<!ENTITY a "b">]><x><jobs><job><id>a</id><name>&a;</name></job></jobs></x>')
+    with pytest.raises(StorageCorruptError, match="entities"):
+        await FileStorage(path).list_jobs()
 
 
 GO_YAML = """\

@@ -201,6 +201,19 @@ async def test_two_processes_run_an_occurrence_once(inner: EightMethodStorage, c
     assert inner.locks == {}
 
 
+@pytest.mark.parametrize("turns", range(10))
+async def test_changes_of_one_process_take_turns(portable: PortableStorage, clock: SteppedClock, turns: int) -> None:
+    """A record that is saved while another verb holds an older reading of it is not lost."""
+    record = (await portable.register(job("a", clock.now()))).record
+    record.name = "new"
+    pausing = asyncio.create_task(portable.set_paused("a"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await portable.save_job(record)
+    await pausing
+    assert (await portable.get_job("a")).name == "new"
+
+
 async def test_who_cannot_see_a_lease_waits_a_moment(
     portable: PortableStorage, inner: EightMethodStorage, clock: SteppedClock
 ) -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chrono_async import models
 from chrono_async.models import (
     ClaimRequest,
     Definition,
@@ -68,7 +69,7 @@ def test_what_a_job_has_to_do_depends_on_more_than_its_pointer() -> None:
         (a_job(not_before=LATER), LATER + SECOND, LATER + SECOND),
     ]
     for record, held_until, when in cases:
-        due = rules.due_of(record, held_until)
+        due = models.due_of(record, held_until)
         assert (due and due.when) == when
 
 

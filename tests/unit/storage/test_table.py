@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chrono_async import models
 from chrono_async.models import (
     ClaimRequest,
     Definition,
@@ -23,8 +24,10 @@ from chrono_async.models import (
 )
 from chrono_async.policies import Policies, Recovery
 from chrono_async.storage import _rules as rules
+from chrono_async.storage import _shelf
 from chrono_async.storage._index import DueIndex
-from chrono_async.storage._table import Moment, Table
+from chrono_async.storage._shelf import Moment
+from chrono_async.storage._table import Table
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -83,7 +86,7 @@ class World:
             self.claim(ClaimRequest(job_id, record.next_run, fire_time, record.revision))
 
     def do_manual(self, job_id: str, record: JobRecord | None, moment: datetime) -> None:
-        manual = None if record is None else rules.pending_manual(record)
+        manual = None if record is None else models.pending_manual(record)
         if record is not None and manual is not None:
             self.claim(ClaimRequest(job_id, record.next_run, manual.at, record.revision, manual=True))
 
@@ -152,10 +155,10 @@ class World:
             lock = self.table.locks.get(job_id)
             alive = lock is not None and lock.until > self.at.boot
             until_wall = self.at.now + timedelta(seconds=lock.until - self.at.boot) if lock and alive else None
-            due = rules.due_of(record, until_wall)
+            due = models.due_of(record, until_wall)
             if due is not None and due.when < until:
                 found.append(due)
-        return sorted(found, key=rules.place)
+        return sorted(found, key=models.place_of)
 
 
 @given(STEPS, st.integers(-2, 20), st.integers(1, 4))
@@ -270,8 +273,8 @@ def test_due_costs_what_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     table, looked = Table(), []
     for n in range(20_000):
         table.save(JobRecord(id=str(n), next_run=START + n * SECOND))
-    real = rules.earliest
-    monkeypatch.setattr(rules, "earliest", lambda record: (looked.append(record.id), real(record))[1])
+    real = models.earliest
+    monkeypatch.setattr(_shelf, "earliest", lambda record: (looked.append(record.id), real(record))[1])
     page, _ = table.due(START + 10 * SECOND, Moment(START, 1.0))
     assert len(page) == 10
     assert len(looked) < 50

@@ -1,0 +1,259 @@
+"""What becomes of an occurrence when answers are lost, leases run out, and processes die or stand still."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from chrono_async.events import LeaseLost
+from chrono_async.models import JobStatus, RunStatus, SettleVerdict
+from chrono_async.policies import MAX_ATTEMPTS
+from chrono_async.testing import Fault, FaultyStorage
+from tests.proof.kit import HOUR, KINDS, MINUTE, POLL, SECOND, START, TTL, World
+
+every_storage = pytest.mark.parametrize("kind", KINDS)
+DUE = START + HOUR
+
+
+class FaultyWorld(World):
+    """A world in which each instance has a faulty way to the storage: `world.faulty["one"]`."""
+
+    def __init__(self, sim, **options):
+        self.faulty = {}
+        super().__init__(sim, **options)
+
+    def new(self, name="one", **options):
+        self._wrap = lambda storage: self.faulty.setdefault(name, FaultyStorage(storage))
+        return super().new(name, **options)
+
+
+async def _two_instances(world, duration, **options):
+    schedulers = [await world.start(name) for name in ("one", "two")]
+    for scheduler in schedulers:
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, args=(duration,), **options)
+    await world.sim.until(DUE + SECOND)
+    [run] = world.recorder.runs
+    other = "two" if run.instance_id == "one" else "one"
+    return run, other
+
+
+@every_storage
+@pytest.mark.parametrize("fault", [Fault.ANSWER_LOST, Fault.DONE_THEN_HANGS])
+async def test_a_claim_whose_answer_was_lost_is_asked_again(sim, kind, fault):
+    """By the same owner, which finds what is its: one attempt, within seconds rather than a lease."""
+    async with FaultyWorld(sim, kind=kind) as world:
+        scheduler = await world.start(storage_timeout=2)
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
+        world.faulty["one"].plan["claim", 0] = fault
+        await sim.until(DUE + 5 * SECOND)
+    assert [(run.fire_time, run.attempt) for run in world.recorder.runs] == [(DUE, 1)]
+    assert world.record("a").run_count == 1
+
+
+@every_storage
+@pytest.mark.parametrize("fault", [Fault.ANSWER_LOST, Fault.DONE_THEN_HANGS, Fault.REFUSED, Fault.HANGS])
+async def test_a_settle_whose_answer_was_lost_is_asked_again(sim, kind, fault):
+    """It counts once, whichever of the two took effect, and the callbacks come once."""
+    async with FaultyWorld(sim, kind=kind) as world:
+        scheduler, results = await world.start(storage_timeout=2), []
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, on_result=results.append)
+        world.faulty["one"].plan["settle", 0] = fault
+        await sim.until(DUE + 5 * SECOND)
+    took_effect = fault in {Fault.ANSWER_LOST, Fault.DONE_THEN_HANGS}
+    assert world.verdicts == {SettleVerdict.DONE: 1} | ({SettleVerdict.REPEATED: 1} if took_effect else {})
+    assert len(results) == world.record("a").run_count == 1
+
+
+@every_storage
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.HANGS])
+async def test_a_run_ends_before_its_lease_does_when_that_cannot_be_renewed(sim, kind, fault):
+    """So no other runs beside it; that one is attempt 2, within a lease and a poll."""
+    async with FaultyWorld(sim, kind=kind) as world:
+        run, other = await _two_instances(world, 600)
+        first, lost = world.schedulers[run.instance_id], []
+        first.subscribe(lost.append, LeaseLost)
+        await sim.advance(5 * MINUTE)
+        world.faulty[run.instance_id].fail(fault)
+        failing_since = sim.now
+        await sim.advance(TTL)
+        assert run.was_cancelled
+        assert run.end < failing_since + TTL
+        await sim.advance(TTL + POLL + 6 * SECOND)
+        again = world.recorder.runs[1]
+        assert (again.fire_time, again.attempt, again.instance_id) == (DUE, 2, other)
+        assert run.end < again.start
+        assert again.token > run.token
+        assert [(event.job_id, event.fire_time, event.token) for event in lost] == [("a", DUE, run.token)]
+        world.faulty[run.instance_id].heal()
+        await sim.advance(11 * MINUTE)
+        assert first.health().ok
+        rows = await world.schedulers[other].list_runs("a")
+    assert [row.status for row in rows] == [RunStatus.COMPLETED, RunStatus.ABANDONED]
+    assert world.record("a").run_count == 1
+
+
+@every_storage
+async def test_the_result_of_a_run_whose_lease_has_passed_on_is_refused(sim, kind):
+    """It came to its end in time, but could not say so until somebody else had taken over."""
+    async with FaultyWorld(sim, kind=kind) as world:
+        run, other = await _two_instances(world, 30)
+        lost = []
+        world.schedulers[run.instance_id].subscribe(lost.append, LeaseLost)
+        world.faulty[run.instance_id].fail(Fault.REFUSED, "settle", "renew")
+        await sim.advance(TTL + POLL + 10 * SECOND)
+        assert [again.attempt for again in world.recorder.runs] == [1, 2]
+        world.faulty[run.instance_id].heal()
+        await sim.advance(2 * MINUTE)
+    assert world.verdicts == {SettleVerdict.STALE: 1, SettleVerdict.DONE: 1}
+    assert [event.token for event in lost] == [run.token]
+    assert world.record("a").run_count == 1
+    assert world.record("a").settled_token == world.recorder.runs[1].token
+
+
+@every_storage
+@pytest.mark.parametrize("duration", [30, 600])
+async def test_a_process_that_stood_still_finds_its_lease_gone(sim, kind, duration):
+    """Its clock went on, others took over: what it still did does not count, and what went on is cancelled."""
+    async with World(sim, kind=kind) as world:
+        run, other = await _two_instances(world, duration)
+        world.gates[run.instance_id].shut()
+        await sim.advance(TTL + POLL + 10 * SECOND)
+        again = world.recorder.runs[1]
+        assert (again.attempt, again.instance_id) == (2, other)
+        world.gates[run.instance_id].open()
+        await sim.advance(10 * SECOND)
+        assert run.was_cancelled is (duration == 600)
+        await sim.advance(11 * MINUTE)
+    assert world.record("a").run_count == 1
+    assert world.record("a").settled_token == again.token
+
+
+@every_storage
+async def test_a_process_that_stood_still_and_nobody_noticed_goes_on(sim, kind):
+    """Renewing what nobody has taken proves that nobody has: the run may end as it would."""
+    async with World(sim, kind=kind) as world:
+        scheduler = await world.start()
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, args=(600,))
+        await sim.until(DUE + SECOND)
+        world.gates["one"].shut()
+        await sim.advance(3 * TTL)
+        world.gates["one"].open()
+        await sim.advance(11 * MINUTE)
+    assert [(run.attempt, run.was_cancelled) for run in world.recorder.runs] == [(1, False)]
+    assert world.record("a").run_count == 1
+
+
+@every_storage
+async def test_the_lease_outlasts_the_longest_run(sim, kind):
+    """It is renewed for as long as the run takes, and until its outcome is written."""
+    async with FaultyWorld(sim, kind=kind) as world:
+        run, _ = await _two_instances(world, 1800)
+        await sim.until(DUE + 29 * MINUTE)
+        world.faulty[run.instance_id].fail(Fault.REFUSED, "settle")
+        await sim.advance(10 * MINUTE)
+        world.faulty[run.instance_id].heal()
+        await sim.advance(MINUTE)
+    assert len(world.recorder.runs) == 1
+    assert world.verdicts == {SettleVerdict.DONE: 1}
+
+
+@every_storage
+async def test_an_occurrence_that_kills_each_process_is_given_up(sim, kind):
+    """Settled as failed at the claim after the third death, without running: so that poison passes."""
+    async with World(sim, kind=kind) as world:
+        for n in range(MAX_ATTEMPTS):
+            scheduler = await world.start(f"process {n}")
+            await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, args=(100,))
+            await sim.until(DUE + n * (TTL + POLL + 6 * SECOND) + SECOND)
+            await world.kill(f"process {n}")
+        scheduler = await world.start("survivor")
+        failed = []
+        await scheduler.add_interval_job(
+            "a", "A", world.recorder.job, HOUR, args=(100,), on_error=lambda _, error: failed.append(str(error))
+        )
+        await sim.until(DUE + 10 * MINUTE)
+        assert [run.attempt for run in world.recorder.runs] == [1, 2, 3]
+        record = world.record("a")
+        assert (record.status, record.run_count, record.error_count) == (JobStatus.FAILED, 1, 1)
+        assert "died" in record.last_error
+        assert len(failed) == 1
+        await sim.advance(HOUR)
+    assert world.record("a").status is JobStatus.COMPLETED
+    assert world.recorder.fire_times()[-1] == DUE + HOUR
+
+
+@every_storage
+@pytest.mark.parametrize("options", [{"recovery": "skip"}, {"overlap": "allow"}])
+async def test_a_run_that_is_at_most_once_is_never_repeated(sim, kind, options):
+    """Its process died, and the history says so."""
+    async with World(sim, kind=kind) as world:
+        run, other = await _two_instances(world, 30, **options)
+        await world.kill(run.instance_id)
+        await sim.advance(TTL + POLL + SECOND)
+        assert world.recorder.runs == [run]
+        await sim.advance(HOUR)
+        rows = await world.schedulers[other].list_runs("a")
+    assert [row.status for row in rows] == [RunStatus.COMPLETED, RunStatus.ABANDONED]
+    assert [row.fire_time for row in rows] == [DUE + HOUR, DUE]
+    assert world.record("a").run_count == 1
+
+
+@every_storage
+async def test_an_unheard_lease_is_not_touched_before_it_ends(sim, kind):
+    """A dead owner's job waits out the lease, and is asked for no more often than that takes."""
+    async with World(sim, kind=kind) as world:
+        run, other = await _two_instances(world, 600)
+        await world.kill(run.instance_id)
+        asked = world.calls["claim"]
+        await sim.advance(TTL - 2 * SECOND)
+        assert len(world.recorder.runs) == 1
+        assert world.calls["claim"] - asked <= (TTL / (5 * SECOND)) + 1
+        await sim.advance(POLL + 8 * SECOND)
+        assert len(world.recorder.runs) == 2
+        await world.kill(other)
+
+
+@pytest.mark.parametrize("swallows", ["a coroutine", "a thread"])
+async def test_a_body_that_goes_on_without_its_lease_makes_nobody_busy(sim, swallows):
+    """It cannot be stopped; its lease is lost; and the storage is left in peace all the while."""
+
+    async def stubborn():
+        world.recorder._begin()
+        end = sim.now + 20 * MINUTE
+        while sim.now < end:
+            try:
+                await asyncio.sleep((end - sim.now).total_seconds())
+            except asyncio.CancelledError:
+                continue
+
+    def unstoppable():
+        sim.sleep_in_thread(20 * MINUTE)
+
+    async with FaultyWorld(sim) as world:
+        scheduler = await world.start()
+        func = stubborn if swallows == "a coroutine" else unstoppable
+        await scheduler.add_interval_job("a", "A", func, HOUR)
+        await sim.until(DUE + MINUTE)
+        world.faulty["one"].fail(Fault.REFUSED)
+        await sim.advance(2 * TTL)
+        world.faulty["one"].heal()
+        world.faulty["one"].fail(Fault.REFUSED, "renew")
+        await sim.advance(MINUTE)
+        before = sum(world.faulty["one"].calls.values())
+        await sim.advance(5 * MINUTE)
+        assert sum(world.faulty["one"].calls.values()) - before < 5 * 60
+        world.faulty["one"].heal()
+        await sim.advance(20 * MINUTE)
+        assert not scheduler._state.runs
+
+
+async def test_renewals_go_ahead_of_a_storm_of_claims(sim):
+    """A thousand due jobs take nothing from the one that runs."""
+    async with World(sim) as world:
+        scheduler = await world.start(lock_ttl=6)
+        await scheduler.add_interval_job("long", "", world.recorder.job, HOUR, args=(900,))
+        for n in range(300):
+            await scheduler.add_interval_job(f"job {n}", "", world.recorder.job, timedelta(seconds=1800), args=(0.1,))
+        await sim.until(DUE + 16 * MINUTE)
+    assert [run.was_cancelled for run in world.recorder.of("long")] == [False]
+    assert len(world.recorder.runs) == 1 + 2 * 300

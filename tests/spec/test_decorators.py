@@ -1,0 +1,218 @@
+"""
+Jobs declared where their functions are written: `@s.cron("0 8 * * 1-5")`.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chrono_async import (
+    AsyncScheduler,
+    CronSchedule,
+    EmptyJobIDError,
+    InvalidCronExprError,
+    InvalidIntervalError,
+    InvalidJobFuncError,
+    InvalidOptionError,
+    JobAlreadyExistsError,
+    ScheduleError,
+)
+
+
+async def work():
+    """A job."""
+
+
+async def test_they_declare_the_three_kinds_of_jobs_and_any_other(sim):
+    ran = []
+    s = AsyncScheduler(clock=sim.clock)
+
+    @s.cron("*/5 * * * *")
+    async def cleanup():
+        ran.append("cleanup")
+
+    @s.interval(timedelta(minutes=4))
+    async def heartbeat():
+        ran.append("heartbeat")
+
+    @s.one_shot(5)
+    async def init():
+        ran.append("init")
+
+    @s.job(CronSchedule("6 * * * *"))
+    async def other():
+        ran.append("other")
+
+    async with s:
+        await sim.advance(400)
+    assert ran == ["init", "heartbeat", "cleanup", "other"]
+
+
+def test_the_function_comes_back_unchanged():
+    """So that it can be called, tested and imported as if nobody had decorated it."""
+    s = AsyncScheduler()
+
+    async def report():
+        pass
+
+    assert s.cron("@daily")(report) is report
+    assert s.interval(5, id="b")(report) is report
+    assert s.one_shot(5, id="c")(report) is report
+    assert s.job(CronSchedule("@daily"), id="d")(report) is report
+
+
+async def test_id_and_name_default_to_the_functions(sim):
+    s = AsyncScheduler(clock=sim.clock)
+
+    @s.cron("@daily")
+    async def report():
+        pass
+
+    @s.cron("@daily", id="weekly-report", name="The report of the week")
+    async def another():
+        pass
+
+    async with s:
+        assert {job.id: job.name for job in await s.list_jobs()} == {
+            "report": "report",
+            "weekly-report": "The report of the week",
+        }
+
+
+async def test_options_are_those_of_all_jobs(sim):
+    results = []
+    s = AsyncScheduler(clock=sim.clock)
+
+    @s.one_shot(1, timeout=10, max_retries=2, on_result=results.append, tags=["slow"])
+    async def fetch():
+        await sim.sleep(60)
+
+    async with s:
+        await sim.advance(60)
+        assert (await s.get_job("fetch")).tags == ("slow",)
+    assert [(result.retry_count, result.duration) for result in results] == [(2, timedelta(seconds=30))]
+
+
+async def test_a_declared_delay_counts_from_the_start(sim):
+    """Whenever the module was imported."""
+    s = AsyncScheduler(clock=sim.clock)
+    s.one_shot(5, id="init")(work)
+    await sim.advance(3600)
+    async with s:
+        assert (await s.get_job("init")).next_run == sim.now + timedelta(seconds=5)
+
+
+async def test_an_instant_is_the_instant(sim):
+    at = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
+    s = AsyncScheduler(clock=sim.clock)
+    s.one_shot(at=at, id="eve")(work)
+    async with s:
+        assert (await s.get_job("eve")).next_run == at
+
+
+async def test_on_a_running_scheduler_the_loop_registers_the_job(sim):
+    ran = []
+    async with AsyncScheduler(clock=sim.clock, storage_poll_interval=3600) as s:
+        await sim.advance(60)
+
+        @s.interval(10)
+        async def beat():
+            ran.append(sim.now)
+
+        await sim.advance(10)
+    assert len(ran) == 1
+
+
+async def test_a_cell_of_a_notebook_that_is_run_again_replaces_its_job(sim):
+    ran = []
+    s = AsyncScheduler(clock=sim.clock)
+
+    def run_cell(version, every):
+        @s.interval(every)
+        async def beat():
+            ran.append(version)
+
+    run_cell(1, every=10)
+    run_cell(2, every=10)
+    async with s:
+        await sim.advance(10)
+        run_cell(3, every=5)
+        await sim.advance(10)
+    assert ran == [2, 3, 3]
+
+
+async def test_another_function_of_the_same_name_is_refused(sim):
+    """Two modules that both have a `report` would take turns otherwise."""
+    s = AsyncScheduler(clock=sim.clock)
+
+    @s.cron("@daily")
+    async def report():
+        pass
+
+    first = report
+
+    def elsewhere():
+        @s.cron("@hourly")
+        async def report():
+            pass
+
+    with pytest.raises(JobAlreadyExistsError, match="report"):
+        elsewhere()
+    async with s:
+        with pytest.raises(JobAlreadyExistsError, match="report"):
+            elsewhere()
+        assert str((await s.get_job("report")).schedule) == "@daily"
+    assert first is report
+
+
+async def test_a_name_is_free_again_when_its_job_was_removed(sim):
+    s = AsyncScheduler(clock=sim.clock)
+    s.cron("@daily", id="report")(work)
+    async with s:
+        await s.remove_job("report")
+        s.cron("@hourly", id="report", args=(1,))(sim.sleep)
+        await sim.settle()
+        assert str((await s.get_job("report")).schedule) == "@hourly"
+
+
+@pytest.mark.parametrize(
+    ("declare", "error"),
+    [
+        (lambda s: s.cron("0 24 * * *"), InvalidCronExprError),
+        (lambda s: s.interval(0), InvalidIntervalError),
+        (lambda s: s.one_shot(), ScheduleError),
+        (lambda s: s.job("* * * * *")(print), ScheduleError),
+        (lambda s: s.interval(5)("print"), InvalidJobFuncError),
+        (lambda s: s.interval(5, id="")(print), EmptyJobIDError),
+        (lambda s: s.interval(5, id=7)(print), TypeError),
+        (lambda s: s.interval(5, name=7)(print), TypeError),
+        (lambda s: s.interval(5, max_retries=-1)(print), InvalidOptionError),
+        (lambda s: s.interval(5, nice=True)(print), InvalidOptionError),
+        (
+            lambda s: s.interval(5, start_at=datetime(2026, 1, 2, tzinfo=UTC), end_at=datetime(2026, 1, 1, tzinfo=UTC))(
+                print
+            ),
+            InvalidOptionError,
+        ),
+    ],
+)
+async def test_what_cannot_be_is_refused_where_it_is_written(declare, error):
+    """Not later, at the start, where nobody would know which one it was."""
+    s = AsyncScheduler()
+    with pytest.raises(error):
+        declare(s)
+    async with s:
+        assert await s.list_jobs() == []
+
+
+async def test_what_cannot_be_registered_on_a_running_scheduler_is_logged_and_harms_no_other(sim, caplog):
+    class Broken:
+        def next(self, after):
+            raise ZeroDivisionError
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        s.job(Broken(), id="broken")(work)
+        s.interval(5, id="sound")(work)
+        await sim.advance(1)
+        assert [job.id for job in await s.list_jobs()] == ["sound"]
+    assert "job 'broken' cannot be registered" in caplog.text

@@ -1,0 +1,129 @@
+"""
+Plain functions as jobs: they run in worker threads, never on the loop.
+"""
+
+import asyncio
+import threading
+from contextvars import ContextVar
+from datetime import timedelta
+from functools import partial
+
+from chrono_async import AsyncScheduler, JobStatus, current_run
+from chrono_async.testing import Recorder
+
+WHO = ContextVar("WHO", default="nobody")
+
+
+async def test_a_plain_function_runs_in_a_thread(sim):
+    threads = []
+
+    def work():
+        threads.append(threading.current_thread())
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", work, 1)
+        assert (await s.wait_for_job("it")).status is JobStatus.COMPLETED
+    assert threads != [threading.current_thread()]
+
+
+async def test_while_it_works_the_others_go_on(sim):
+    recorder = Recorder(sim.clock)
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("slow", "", sim.sleep_in_thread, 1, args=(60,))
+        await s.add_interval_job("beat", "", recorder.job, 10)
+        result = await s.wait_for_job("slow")
+    assert result.duration == timedelta(seconds=60)
+    assert len(recorder.runs) == 6
+    assert all(run.lateness == timedelta(0) for run in recorder.runs)
+
+
+async def test_what_it_raises_is_the_jobs_error(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", lambda: 1 // 0, 1)
+        result = await s.wait_for_job("it")
+    assert isinstance(result.error, ZeroDivisionError)
+
+
+async def test_it_sees_the_context_of_its_run(sim):
+    """Its own, and `current_run()`; what it changes there reaches nobody else."""
+    seen = []
+
+    def work():
+        seen.append((current_run().job_id, WHO.get()))
+        WHO.set("a job")
+
+    WHO.set("me")
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("it", "", work, 10)
+        await sim.advance(20)
+    assert seen == [("it", "me"), ("it", "me")]
+    assert WHO.get() == "me"
+
+
+async def test_one_that_hands_back_a_coroutine_is_awaited_on_the_loop(sim):
+    """As a lambda does, or a partial of a lambda."""
+    seen = []
+
+    async def work(number):
+        await sim.sleep(number)
+        seen.append((number, threading.current_thread() is threading.main_thread()))
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("lambda", "", lambda: work(1), 1)
+        await s.add_one_shot_job("partial", "", partial(work, 2), 1)
+        await sim.advance(5)
+    assert seen == [(1, True), (2, True)]
+
+
+async def test_an_object_whose_call_is_a_coroutine_runs_on_the_loop(sim):
+    seen = []
+
+    class Job:
+        async def __call__(self):
+            seen.append(asyncio.get_running_loop() is sim.loop)
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", Job(), 1)
+        await s.wait_for_job("it")
+    assert seen == [True]
+
+
+async def test_a_thread_cannot_be_stopped_so_its_job_ends_when_it_does(sim):
+    """Out of time it has failed, and it is not tried again; but the next run waits until the thread has ended."""
+    calls = []
+
+    def work():
+        calls.append(sim.now)
+        sim.sleep_in_thread(25)
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        begin = sim.now
+        await s.add_interval_job("slow", "", work, 10, timeout=5, max_retries=3)
+        result = await s.wait_for_job("slow")
+        assert (result.status, result.retry_count) == (JobStatus.FAILED, 0)
+        assert isinstance(result.error, TimeoutError)
+        assert sim.now == begin + timedelta(seconds=35)
+        await s.pause_job("slow")
+        await sim.advance(60)
+    assert len(calls) == 1
+
+
+async def test_no_more_threads_work_at_once_than_allowed(sim):
+    async with AsyncScheduler(clock=sim.clock, max_threads=2) as s:
+        begin = sim.now
+        for number in range(4):
+            await s.add_one_shot_job(str(number), "", sim.sleep_in_thread, 1, args=(10,))
+        results = await asyncio.gather(*(s.wait_for_job(str(number)) for number in range(4)))
+    assert max(result.finished for result in results) == begin + timedelta(seconds=21)
+
+
+async def test_a_plain_function_may_take_arguments(sim):
+    calls = []
+
+    def work(*args, **kwargs):
+        calls.append((args, kwargs))
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", work, 1, args=[1], kwargs={"b": 2})
+        await s.wait_for_job("it")
+    assert calls == [((1,), {"b": 2})]

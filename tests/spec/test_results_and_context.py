@@ -1,0 +1,197 @@
+"""
+What a run can know of itself, and what is known of it afterwards.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chrono_async import AsyncScheduler, InMemoryStorage, JobResult, JobStatus, Missed, current_run
+
+
+async def work():
+    """A job."""
+
+
+async def test_a_result_tells_how_the_run_ended(sim):
+    problem = ValueError("oh")
+
+    async def fails():
+        await sim.sleep(3)
+        raise problem
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        due = (await s.add_one_shot_job("it", "", fails, 10, max_retries=1)).next_run
+        result = await s.wait_for_job("it")
+    assert result == JobResult(
+        job_id="it",
+        run_id=result.run_id,
+        fire_time=due,
+        started=due,
+        finished=due + timedelta(seconds=6),
+        status=JobStatus.FAILED,
+        error=problem,
+        retry_count=1,
+    )
+    assert result.duration == timedelta(seconds=6)
+
+
+async def test_the_error_is_the_exception_itself(sim):
+    """With its traceback, its cause and its attributes: a job's own exception is never wrapped."""
+
+    class OutOfPaper(Exception):
+        tray = 2
+
+    async def prints():
+        raise OutOfPaper from KeyError("tray")
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", prints, 1)
+        error = (await s.wait_for_job("it")).error
+    assert isinstance(error, OutOfPaper)
+    assert error.tray == 2
+    assert isinstance(error.__cause__, KeyError)
+    assert error.__traceback__ is not None
+
+
+async def test_a_success_has_none(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", work, 1)
+        result = await s.wait_for_job("it")
+    assert (result.status, result.error, result.retry_count) == (JobStatus.COMPLETED, None, 0)
+
+
+@pytest.mark.parametrize("ending", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
+async def test_a_body_that_would_end_the_program_harms_only_itself(sim, ending):
+    async def ends():
+        raise ending
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", ends, 1)
+        result = await s.wait_for_job("it")
+        assert (result.status, result.error) == (JobStatus.FAILED, ending)
+        assert s.is_running
+
+
+async def test_a_body_that_cancels_itself_is_cancelled(sim):
+    async def gives_up():
+        raise asyncio.CancelledError
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("it", "", gives_up, 10)
+        assert (await s.wait_for_job("it")).status is JobStatus.CANCELLED
+        info = await s.get_job("it")
+        assert (info.run_count, info.error_count) == (1, 0)
+        await sim.advance(10)
+        assert (await s.get_job("it")).run_count == 2
+
+
+async def test_a_message_that_cannot_be_read_keeps_no_run_from_being_settled(sim):
+    class Broken(Exception):
+        def __str__(self):
+            raise ZeroDivisionError
+
+    async def fails():
+        raise Broken
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", fails, 1)
+        await s.wait_for_job("it")
+        assert (await s.get_job("it")).last_error.startswith("Broken: ")
+
+
+async def test_a_running_job_knows_its_run(sim):
+    seen = []
+
+    async def job():
+        seen.append(current_run())
+
+    async with AsyncScheduler(clock=sim.clock, instance_id="worker-1") as s:
+        due = (await s.add_interval_job("beat", "", job, 10)).next_run
+        await sim.advance(20)
+    first, second = seen
+    assert (first.job_id, first.fire_time, first.attempt, first.instance_id) == ("beat", due, 1, "worker-1")
+    assert first.fire_time.tzinfo is UTC
+    assert first.missed is None
+    assert (first.previous_success, second.previous_success) == (None, due)
+    assert second.token > first.token
+    assert not first.lost.is_set()
+
+
+async def test_so_do_the_tasks_and_threads_that_it_starts(sim):
+    seen = []
+
+    async def job():
+        await asyncio.gather(inner(), asyncio.to_thread(plain))
+
+    async def inner():
+        seen.append(current_run().job_id)
+
+    def plain():
+        seen.append(current_run().job_id)
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", job, 1)
+        await s.wait_for_job("it")
+    assert seen == ["it", "it"]
+
+
+async def test_outside_of_a_job_there_is_no_run(sim):
+    async with AsyncScheduler(clock=sim.clock):
+        with pytest.raises(LookupError, match="no job runs here"):
+            current_run()
+
+
+async def test_the_run_id_is_the_same_for_every_attempt_and_no_other_occurrence_has_it(sim):
+    """So that it serves as an idempotency key, whoever runs the occurrence and however often."""
+    storage, seen = InMemoryStorage(clock=sim.clock), []
+
+    async def job():
+        run = current_run()
+        seen.append((run.run_id, run.fire_time))
+        await sim.sleep(5)
+
+    for _ in range(2):
+        s = AsyncScheduler(storage=storage, clock=sim.clock)
+        await s.start()
+        await s.add_interval_job("slow", "", job, 10)
+        await sim.until(max(datetime(2026, 1, 1, 0, 0, 12, tzinfo=UTC), sim.now))
+        await s.stop(timeout=0)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_interval_job("slow", "", job, 10)
+        await sim.advance(20)
+    ids = [run_id for run_id, _ in seen]
+    assert len(ids) >= 4
+    assert ids[0] == ids[1] == ids[2]
+    assert len(set(ids)) == len({moment for _, moment in seen})
+
+
+async def test_what_was_folded_into_a_run_is_told_to_it(sim):
+    seen = []
+
+    async def job():
+        seen.append(current_run().missed)
+
+    s = AsyncScheduler(clock=sim.clock)
+    begin = sim.now
+    await s.add_interval_job("beat", "", job, 10)
+    await sim.advance(55)
+    async with s:
+        await sim.advance(10)
+    second = timedelta(seconds=1)
+    assert seen == [Missed(4, begin + 10 * second, begin + 40 * second), None]
+
+
+async def test_a_retry_is_the_same_run(sim):
+    seen = []
+
+    async def fails():
+        seen.append((current_run().run_id, current_run().attempt))
+        raise ValueError
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", fails, 1, max_retries=2)
+        await s.wait_for_job("it")
+    assert len(seen) == 3
+    assert len(set(seen)) == 1

@@ -1,0 +1,149 @@
+"""
+Triggering: one run now, whatever the schedule says.
+"""
+
+from datetime import timedelta
+
+import pytest
+
+from chrono_async import (
+    AsyncScheduler,
+    InMemoryStorage,
+    InvalidOptionError,
+    JobNotFoundError,
+    JobStatus,
+    current_run,
+)
+from chrono_async.testing import Recorder
+
+
+async def test_a_triggered_job_runs_at_once_and_keeps_its_next_run(sim):
+    recorder = Recorder(sim.clock)
+    async with AsyncScheduler(clock=sim.clock) as s:
+        due = (await s.add_interval_job("beat", "", recorder.job, 3600)).next_run
+        await sim.advance(100)
+        await s.trigger_job("beat")
+        await sim.settle()
+        assert [run.start for run in recorder.runs] == [sim.now]
+        info = await s.get_job("beat")
+    assert (info.next_run, info.run_count) == (due, 1)
+
+
+async def test_its_run_id_is_what_the_job_sees_and_what_one_waits_for(sim):
+    async def report():
+        seen.append(current_run().run_id)
+
+    seen = []
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_cron_job("report", "", report, "@daily")
+        run_id = await s.trigger_job("report")
+        result = await s.wait_for_job("report", run_id=run_id)
+        assert (result.run_id, result.status) == (run_id, JobStatus.COMPLETED)
+        assert seen == [run_id]
+        assert await s.wait_for_job("report", run_id=run_id) == result
+        assert [(run.run_id, run.manual) for run in await s.list_runs("report")] == [(run_id, True)]
+
+
+async def test_arguments_take_the_place_of_the_jobs_own(sim):
+    calls = []
+
+    async def greet(*args, **kwargs):
+        calls.append((args, kwargs))
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_cron_job("greet", "", greet, "@daily", args=("hello",), kwargs={"to": "all"})
+        for arguments in ({}, {"args": ["hi", 2]}, {"kwargs": {"to": ["me", None]}}):
+            await s.wait_for_job("greet", run_id=await s.trigger_job("greet", **arguments))
+    assert calls == [(("hello",), {"to": "all"}), (("hi", 2), {}), ((), {"to": ["me", None]})]
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), b"bytes"])
+async def test_arguments_must_be_what_json_can_hold(sim, value):
+    """The run may happen in another process."""
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_cron_job("greet", "", print, "@daily")
+        with pytest.raises(InvalidOptionError, match="must be what JSON can hold"):
+            await s.trigger_job("greet", args=[value])
+        await sim.advance(1)
+        assert (await s.get_job("greet")).run_count == 0
+
+
+async def test_a_paused_job_can_be_triggered_and_stays_paused(sim):
+    recorder = Recorder(sim.clock)
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", recorder.job, 10)
+        await s.pause_job("beat")
+        await s.trigger_job("beat")
+        await sim.advance(60)
+        assert (await s.get_job("beat")).paused
+    assert len(recorder.runs) == 1
+
+
+async def test_a_request_joins_the_one_that_waits(sim):
+    """Ten impatient clicks are one run; after it has begun, a click is a new one."""
+    recorder = Recorder(sim.clock)
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_cron_job("slow", "", recorder.job, "@daily", args=(10,))
+        first = {await s.trigger_job("slow") for _ in range(10)}
+        await sim.advance(1)
+        second = {await s.trigger_job("slow") for _ in range(10)}
+        await sim.advance(60)
+    assert len(first) == len(second) == 1
+    assert first != second
+    assert [run.end - run.start for run in recorder.runs] == [timedelta(seconds=10)] * 2
+    assert recorder.most_at_once() == 1
+
+
+async def test_manual_runs_do_not_count_towards_max_runs(sim):
+    recorder = Recorder(sim.clock)
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("twice", "", recorder.job, 10, max_runs=2)
+        for _ in range(3):
+            await s.wait_for_job("twice", run_id=await s.trigger_job("twice"))
+        await sim.advance(60)
+        info = await s.get_job("twice")
+    assert (info.run_count, info.next_run) == (5, None)
+
+
+async def test_a_finished_one_shot_can_be_triggered(sim):
+    recorder = Recorder(sim.clock)
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("once", "", recorder.job, 1)
+        await sim.advance(1)
+        await s.trigger_job("once")
+        await sim.advance(1)
+        assert (await s.get_job("once")).next_run is None
+    assert len(recorder.runs) == 2
+
+
+async def test_before_the_start_a_request_waits_for_it(sim):
+    recorder = Recorder(sim.clock)
+    s = AsyncScheduler(clock=sim.clock)
+    await s.add_cron_job("report", "", recorder.job, "@daily")
+    await s.trigger_job("report")
+    await sim.advance(60)
+    assert recorder.runs == []
+    async with s:
+        await sim.advance(1)
+    assert len(recorder.runs) == 1
+
+
+async def test_it_works_for_jobs_whose_function_lives_elsewhere(sim):
+    storage, calls = InMemoryStorage(clock=sim.clock), []
+
+    async def greet(name):
+        calls.append((name, current_run().instance_id))
+
+    async with AsyncScheduler(storage=storage, clock=sim.clock, instance_id="worker") as worker:
+        await worker.add_cron_job("greet", "", greet, "@daily", args=("nobody",))
+        console = AsyncScheduler(storage=storage, clock=sim.clock)
+        run_id = await console.trigger_job("greet", args=["you"])
+        result = await console.wait_for_job("greet", run_id=run_id)
+    assert calls == [("you", "worker")]
+    assert result.run_id == run_id
+
+
+async def test_who_is_not_there_cannot_be_triggered(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(JobNotFoundError):
+            await s.trigger_job("nobody")

@@ -1,0 +1,101 @@
+"""
+Waiting for the result of a job, wherever it runs.
+"""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from chrono_async import AsyncScheduler, InMemoryStorage, JobNotFoundError, JobStatus, RemoteRunError
+
+
+async def work():
+    """A job."""
+
+
+async def test_it_returns_the_result_of_the_next_run(sim):
+    begin = sim.now
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", sim.sleep, 10, args=(2,))
+        for n in (10, 20):
+            result = await s.wait_for_job("beat")
+            assert result.fire_time == begin + timedelta(seconds=n)
+            assert result.duration == timedelta(seconds=2)
+    assert sim.now == begin + timedelta(seconds=22)
+
+
+async def test_a_run_that_is_going_is_the_next_to_end(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        due = (await s.add_interval_job("slow", "", sim.sleep, 10, args=(5,))).next_run
+        await sim.advance(12)
+        assert (await s.wait_for_job("slow")).fire_time == due
+
+
+async def test_any_number_may_wait(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", work, 10)
+        first, second = await asyncio.gather(s.wait_for_job("beat"), s.wait_for_job("beat"))
+        assert first == second
+
+
+async def test_a_job_that_has_run_its_course_gives_its_last_result_at_once(sim):
+    async def fails():
+        raise ValueError("oh")
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("once", "", fails, 1)
+        await sim.advance(3600)
+        result = await s.wait_for_job("once")
+        assert (result.status, str(result.error)) == (JobStatus.FAILED, "oh")
+        assert sim.now - result.finished > timedelta(minutes=59)
+
+
+async def test_patience_may_end(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("rare", "", work, 3600)
+        begin = sim.now
+        with pytest.raises(TimeoutError):
+            await s.wait_for_job("rare", timeout=5)
+        assert sim.now == begin + timedelta(seconds=5)
+
+
+async def test_who_stops_waiting_harms_nobody(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", work, 10)
+        impatient, patient = (asyncio.create_task(s.wait_for_job("beat")) for _ in range(2))
+        await sim.settle()
+        impatient.cancel()
+        assert (await patient).status is JobStatus.COMPLETED
+
+
+async def test_a_job_that_is_not_there_is_not_waited_for(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(JobNotFoundError):
+            await s.wait_for_job("nobody")
+
+
+async def test_a_run_elsewhere_is_found_in_the_history(sim):
+    """Its exception lives in the other process; what is left of it is its text."""
+
+    async def fails():
+        raise ValueError("oh")
+
+    storage = InMemoryStorage(clock=sim.clock)
+    console = AsyncScheduler(storage=storage, clock=sim.clock, instance_id="console", storage_poll_interval=5)
+    async with AsyncScheduler(storage=storage, clock=sim.clock, instance_id="worker") as worker:
+        await worker.add_interval_job("fails", "", fails, 60)
+        due = sim.now + timedelta(seconds=60)
+        result = await console.wait_for_job("fails")
+        assert (result.status, result.fire_time) == (JobStatus.FAILED, due)
+        assert isinstance(result.error, RemoteRunError)
+        assert str(result.error) == "ValueError: oh"
+        assert sim.now <= due + timedelta(seconds=6)
+
+
+async def test_a_named_run_of_long_ago_is_found_too(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", work, 10)
+        result = await s.wait_for_job("beat")
+        await sim.advance(100)
+        assert await s.wait_for_job("beat", run_id=result.run_id) == result
