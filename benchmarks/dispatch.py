@@ -93,7 +93,7 @@ async def due_at_once(size: int) -> Sample:
     async with crowded_chrono_async(min(FEW, size)) as s:
 
         async def cost() -> float:
-            burst = Burst(AT_ONCE, microseconds_to_add=200)
+            burst = Burst(AT_ONCE, microseconds_to_add=400)
             for number in range(AT_ONCE):
                 await s.add_one_shot_job(f"job-{number}", "No-op", burst.no_op, at=burst.at, replace=True)
             await burst.run()
@@ -109,7 +109,7 @@ async def apscheduler3(size: int) -> Sample:
     async with crowded_apscheduler3(min(FEW, size)) as scheduler:
 
         async def cost() -> float:
-            burst = Burst(AT_ONCE, microseconds_to_add=500)
+            burst = Burst(AT_ONCE, microseconds_to_add=600)
             for number in range(AT_ONCE):
                 scheduler.add_job(burst.no_op, "date", run_date=burst.at, id=f"job-{number}", misfire_grace_time=None)
             await burst.run()

@@ -26,7 +26,9 @@ def to_timedelta(value: Duration, what: str) -> timedelta:
 
 
 def _is_finite_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool)
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def to_positive(value: Duration, what: str) -> timedelta:

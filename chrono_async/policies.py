@@ -25,6 +25,7 @@ COUNT_LIMIT = 10_000
 """Missed fire times are counted up to here; a longer backlog says "at least"."""
 
 _TICK = timedelta(microseconds=1)
+_CENTURY = timedelta(days=36_525)  # no pause is longer: it must not lead past the calendar's end
 
 
 class Misfire(StrEnum):
@@ -128,7 +129,7 @@ class Retry(BaseModel):
         """Return the pause after try number `tries` (1 is the first); `chance` in [0, 1) decides within the jitter."""
         if not self.delay:
             return self.delay
-        longest = self.max_delay / timedelta(seconds=1)
+        longest = min(self.max_delay, _CENTURY) / timedelta(seconds=1)
         try:
             seconds = min(self.delay / timedelta(seconds=1) * self.backoff ** (tries - 1), longest)
         except OverflowError:
@@ -139,7 +140,7 @@ class Retry(BaseModel):
 class Policies(BaseModel):
     """The options of a job that its record carries, because more than the function's own process needs them."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="float")
 
     misfire: Misfire = Misfire.FIRE_ONCE
     misfire_grace: NonNegativeDuration | None = None
@@ -225,7 +226,7 @@ def _missed(schedule: Schedule, due: datetime, run: datetime | None, until: date
     end = until if run is None else run - _TICK
     if end is None or end < due:
         return None
-    return Missed(1 + count(schedule, due, end, COUNT_LIMIT), due, latest(schedule, due, end) or due)
+    return Missed(1 + count(schedule, due, end, COUNT_LIMIT - 1), due, latest(schedule, due, end) or due)
 
 
 def move_after_run(

@@ -7,41 +7,41 @@ to start from: its lock is safe between processes, its calls block the loop for 
 
 import pickle
 import sqlite3
-import time
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from chrono_async import JobNotFoundError, JobRecord, StorageError
+from chrono_async import Clock, JobNotFoundError, JobRecord, StorageError, SystemClock
 
 _TABLES = """
-    CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, record BLOB NOT NULL, next_run REAL);
+    CREATE TABLE IF NOT EXISTS jobs (id BLOB PRIMARY KEY, record BLOB NOT NULL, next_run REAL);
     CREATE INDEX IF NOT EXISTS due ON jobs (next_run) WHERE next_run IS NOT NULL;
-    CREATE TABLE IF NOT EXISTS locks (id TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
+    CREATE TABLE IF NOT EXISTS locks (id BLOB PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
 """
 
 
 class OwnStorage:
     """Jobs in a SQLite file. A job's row has its record, pickled, and beside it what is searched for."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.executescript(f"PRAGMA journal_mode=WAL; PRAGMA busy_timeout=5000; {_TABLES}")
 
     async def save_job(self, record: JobRecord) -> None:
         next_run = None if record.paused or record.next_run is None else record.next_run.timestamp()
-        self._run("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", record.id, pickle.dumps(record), next_run)
+        self._run("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", _key(record.id), pickle.dumps(record), next_run)
 
     async def get_job(self, job_id: str) -> JobRecord:
-        rows = self._run("SELECT record FROM jobs WHERE id = ?", job_id)
+        rows = self._run("SELECT record FROM jobs WHERE id = ?", _key(job_id))
         if not rows:
             raise JobNotFoundError(job_id)
         return _loaded(rows[0][0])
 
     async def delete_job(self, job_id: str) -> None:
-        if not self._run("DELETE FROM jobs WHERE id = ? RETURNING id", job_id):
+        if not self._run("DELETE FROM jobs WHERE id = ? RETURNING id", _key(job_id)):
             raise JobNotFoundError(job_id)
-        self._run("DELETE FROM locks WHERE id = ?", job_id)
+        self._run("DELETE FROM locks WHERE id = ?", _key(job_id))
 
     async def list_jobs(self) -> list[JobRecord]:
         return [_loaded(record) for (record,) in self._run("SELECT record FROM jobs")]
@@ -57,12 +57,12 @@ class OwnStorage:
             ON CONFLICT (id) DO UPDATE SET owner = :owner, until = :until WHERE owner = :owner OR until <= :now
             RETURNING id
         """
-        now = time.time()
-        names = {"id": job_id, "owner": owner_id, "until": now + ttl.total_seconds(), "now": now}
+        now = self._clock.now().timestamp()  # wall time: a lock in a file must end after a reboot too
+        names = {"id": _key(job_id), "owner": owner_id, "until": now + ttl.total_seconds(), "now": now}
         return bool(self._run(taken, names))
 
     async def release_lock(self, job_id: str, owner_id: str) -> None:
-        self._run("DELETE FROM locks WHERE id = ? AND owner = ?", job_id, owner_id)
+        self._run("DELETE FROM locks WHERE id = ? AND owner = ?", _key(job_id), owner_id)
 
     async def close(self) -> None:
         self._db.close()
@@ -74,6 +74,11 @@ class OwnStorage:
                 return cursor.fetchall()
         except sqlite3.Error as error:
             raise StorageError(str(error)) from error
+
+
+def _key(job_id: str) -> bytes:
+    """Return an id as bytes: SQLite's text holds no half of a surrogate pair, and any text may be an id."""
+    return job_id.encode(errors="surrogatepass")
 
 
 def _loaded(data: bytes) -> JobRecord:

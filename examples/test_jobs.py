@@ -1,8 +1,4 @@
-"""
-Tests of jobs, in virtual time: `pytest -p chrono_async.testing.pytest_plugin examples/test_jobs.py`.
-
-A project would have `pytest_plugins = ["chrono_async.testing.pytest_plugin"]` in its conftest instead.
-"""
+"""Tests of jobs, in virtual time: `pytest examples/test_jobs.py`. The fixture `sim` comes with the package."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -185,9 +185,9 @@ class Desk:
         """Let a paused job run again, from now on."""
         state = self._state
 
-        async def write(record: JobRecord) -> JobRecord | None:
+        def write(record: JobRecord) -> Coroutine[Any, Any, JobRecord | None]:
             next_run = self._resumed(record)
-            return await state.door.storage.resume(job_id, revision=record.revision, next_run=next_run)
+            return state.door.storage.resume(job_id, revision=record.revision, next_run=next_run)
 
         record = await self._change(job_id, write)
         state.arm(due_of(record, record.lease_until))
@@ -205,9 +205,9 @@ class Desk:
         )
         definition = Definition(declared(schedule), dump(bound))
 
-        async def write(record: JobRecord) -> JobRecord | None:
+        def write(record: JobRecord) -> Coroutine[Any, Any, JobRecord | None]:
             next_run = _next(bound, state.time.now())
-            return await state.door.storage.reschedule(job_id, definition, revision=record.revision, next_run=next_run)
+            return state.door.storage.reschedule(job_id, definition, revision=record.revision, next_run=next_run)
 
         record = await self._change(job_id, write)
         job = state.registry.get(job_id)

@@ -225,6 +225,7 @@ class RunLoop:
         state, requests = self._state, [claim.request for claim in claims]
         try:
             answer = await state.door.ask(state.door.storage.claim(requests, owner, state.settings.lock_ttl))
+            state.door.check_count(requests, answer.verdicts)
         except StorageError:
             return False
         state.time.observe(answer.now)

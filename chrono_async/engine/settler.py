@@ -122,6 +122,7 @@ class Settler:
     async def _settle(self, batch: list[_Ended], outcomes: list[Outcome]) -> None:
         state = self._state
         answer = await state.door.ask(state.door.storage.settle(outcomes))
+        state.door.check_count(outcomes, answer.settled)
         state.time.observe(answer.now)
         for (run, _), outcome, settled in zip(batch, outcomes, answer.settled, strict=True):
             self._forget(run)
@@ -134,6 +135,7 @@ class Settler:
     async def _release(self, batch: list[_Ended], releases: list[Release]) -> None:
         state = self._state
         dues = await state.door.ask(state.door.storage.release(releases))
+        state.door.check_count(releases, dues)
         for (run, _), due in zip(batch, dues, strict=True):
             self._forget(run)
             state.arm(due)

@@ -7,7 +7,7 @@ A call that ran out of time has an unknown outcome; the caller asks again or let
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sized
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -56,6 +56,11 @@ class StorageDoor:
             raise self._failed(StorageError(f"the storage failed: {error!r}")) from error
         self._answered()
         return answer
+
+    def check_count(self, asked: Sized, answers: Sized) -> None:
+        """Refuse an answer that cannot be matched with what was asked, before any of it is believed."""
+        if len(answers) != len(asked):
+            raise self._failed(StorageError(f"the storage gave {len(answers)} answers to {len(asked)} questions"))
 
     def pause(self) -> float:
         """Return the seconds to wait before asking again: longer with each failure, and never together with others."""

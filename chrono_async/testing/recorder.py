@@ -3,6 +3,7 @@ A job's function that notes when it ran, and as what.
 """
 
 import asyncio
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +28,9 @@ class RecordedRun:
     end: datetime | None = None
     """None while it runs, and for one that never came to its end."""
     was_cancelled: bool = False
+    began_as: int = 0
+    """Its place in the order of all beginnings and ends: several can share an instant."""
+    ended_as: int | None = None
 
     @property
     def lateness(self) -> timedelta:
@@ -35,7 +39,8 @@ class RecordedRun:
 
     def goes_on_when(self, other: "RecordedRun") -> bool:
         """Whether this run is going on when `other` begins; as every run is when it begins itself."""
-        return self is other or (self.start <= other.start and (self.end is None or other.start < self.end))
+        has_begun = self.began_as <= other.began_as
+        return has_begun and (self.ended_as is None or self.ended_as > other.began_as)
 
 
 class Recorder:
@@ -47,6 +52,7 @@ class Recorder:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
+        self._order = itertools.count()
         self.runs: list[RecordedRun] = []
 
     async def job(self, duration: Duration = 0) -> None:
@@ -59,7 +65,7 @@ class Recorder:
             run.was_cancelled = True
             raise
         finally:
-            run.end = self._clock.now()
+            run.end, run.ended_as = self._clock.now(), next(self._order)
 
     def fire_times(self, job_id: str | None = None) -> list[datetime]:
         """Return the fire times of the runs, in the order in which these began."""
@@ -89,6 +95,7 @@ class Recorder:
             here.instance_id,
             self._clock.now(),
             here.missed,
+            began_as=next(self._order),
         )
         self.runs.append(run)
         return run

@@ -68,6 +68,19 @@ async def test_an_instance_with_a_wrong_clock_goes_by_the_storages(sim, ahead):
     assert all(timedelta(0) <= run.lateness < SECOND for run in world.recorder.runs)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_storage_whose_clock_lags_is_asked_again(sim, kind):
+    """By less than is noticed as a step: the claim comes early, is told so, and comes again in time."""
+    async with World(sim, kind=kind) as world:
+        scheduler = await world.start(storage_poll_interval=HOUR)
+        await scheduler.add_interval_job("a", "A", world.recorder.job, 10 * MINUTE)
+        await sim.until(START + 10 * MINUTE - SECOND)
+        sim.clock.step(-0.4 * SECOND)
+        await sim.advance(3)
+    [run] = world.recorder.runs
+    assert timedelta(0) <= run.lateness < SECOND / 10
+
+
 NEW_YORK, LORD_HOWE = "America/New_York", "Australia/Lord_Howe"
 
 

@@ -48,7 +48,7 @@ RETRIES = {
 @pytest.mark.parametrize("way", RETRIES)
 @pytest.mark.parametrize("failures", [3, 4])
 async def test_a_failed_run_is_tried_again(sim, kind, way, failures):
-    """Counted, callbacks and result come once, after the last try, whether the tries were in one claim or in several."""
+    """Counted and told once, after the last try, whether the tries were in one claim or in several."""
     retry, options, tried = RETRIES[way]
     body, told = Flaky(sim, failures), []
     async with World(sim, kind=kind) as world:
@@ -349,7 +349,7 @@ async def test_whatever_a_body_raises_harms_only_itself(sim, kind, error, status
     assert len(world.recorder.of("other")) == 3
 
 
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     """An exception that cannot even be shown."""
 
     def __str__(self):
@@ -360,12 +360,12 @@ async def test_an_exception_without_words_is_recorded_all_the_same(sim):
     """By its name."""
 
     async def odd():
-        raise Unspeakable
+        raise UnspeakableError
 
     async with World(sim) as world:
         await _two_jobs(world, odd)
         await sim.until(START + MINUTE + SECOND)
-    assert "Unspeakable" in world.record("odd").last_error
+    assert "UnspeakableError" in world.record("odd").last_error
 
 
 @every_storage
@@ -498,9 +498,7 @@ async def test_a_thread_that_outlives_its_timeout_keeps_its_lease_and_is_not_tri
         results = []
         schedulers = [await world.start("one"), await world.start("two")]
         for scheduler in schedulers:
-            await scheduler.add_interval_job(
-                "a", "A", plain, HOUR, timeout=10, max_retries=5, on_result=results.append
-            )
+            await scheduler.add_interval_job("a", "A", plain, HOUR, timeout=10, max_retries=5, on_result=results.append)
         await sim.until(DUE + 4 * MINUTE)
         assert world.record("a").owner is not None
         await sim.advance(2 * MINUTE)

@@ -1,8 +1,8 @@
 """
 A storage that fails: each method, in each way, at each of its first calls.
 
-What is proved each time: the loop lives, what comes due later runs, and the invariants hold, of which the world sees to
-most: tokens unique and growing, at most one applied settle for each fire time, the run count exact, the pointer never back.
+What is proved each time: the loop lives, what comes due later runs, and the invariants hold, to most of which the world
+sees: tokens unique and growing, at most one applied settle for each fire time, the run count exact.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ import pytest
 from chrono_async import IntervalSchedule, JobNotFoundError
 from chrono_async.errors import StorageError
 from chrono_async.testing import Fault, FaultyStorage, Simulation
-from tests.proof.kit import KINDS, SECOND, START, World, grid
+from tests.proof.kit import SECOND, START, World, grid
 
 FIRST_CALLS = range(3)
 EVERY = 20 * SECOND
 VERBS = (
-    "register", "due", "claim", "renew", "settle", "release", "advance", "set_paused", "resume", "reschedule", "trigger",
-    "get_job", "delete_job", "list_runs", "heartbeat",
+    "register", "due", "claim", "renew", "settle", "release", "advance", "set_paused", "resume", "reschedule",
+    "trigger", "get_job", "delete_job", "list_runs", "heartbeat",
 )  # fmt: skip
 THE_EIGHT = ("save_job", "get_job", "delete_job", "get_due_jobs", "acquire_lock", "release_lock")
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from chrono_async import IntervalSchedule, Misfire, Overlap
+from chrono_async import IntervalSchedule, Overlap
 from chrono_async.events import FireTimesMissed, FireTimesSkipped
 from chrono_async.policies import COUNT_LIMIT, Missed
 from tests.proof.kit import DAY, HOUR, KINDS, MINUTE, SECOND, START, World, at, grid
@@ -113,25 +113,25 @@ MISSED = Missed(COUNT_LIMIT, START + SECOND, START + WEEK - SECOND)
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("policy", "options", "first_runs", "missed"),
+    ("options", "first_runs", "missed"),
     [
-        (Misfire.FIRE_ONCE, {}, [0, 1, 2], (START + SECOND, START + WEEK - SECOND)),
-        (Misfire.SKIP, {"misfire_grace": 3}, [-3, -2, -1, 0, 1, 2], (START + SECOND, START + WEEK - 4 * SECOND)),
-        (Misfire.FIRE_ALL, {"max_catchup": 4}, [-3, -2, -1, 0, 1], (START + SECOND, START + WEEK - 4 * SECOND)),
+        ({"misfire": "fire_once"}, [0, 1, 2], (START + SECOND, START + WEEK - SECOND)),
+        ({"misfire": "skip", "misfire_grace": 3}, [-3, -2, -1, 0, 1, 2], (START + SECOND, START + WEEK - 4 * SECOND)),
+        ({"misfire": "fire_all", "max_catchup": 4}, [-3, -2, -1, 0, 1], (START + SECOND, START + WEEK - 4 * SECOND)),
     ],
 )
-async def test_a_week_of_downtime_of_a_second_job_takes_constant_work(sim, kind, policy, options, first_runs, missed):
+async def test_a_week_of_downtime_of_a_second_job_takes_constant_work(sim, kind, options, first_runs, missed):
     """604,800 fire times were missed; the schedule is asked a dozen times, not once for each."""
     schedule = CountedSchedule(1, start=START)
     async with World(sim, kind=kind, yields=0) as world:
         first = await world.start()
-        await first.add_job("a", "A", world.recorder.job, schedule, misfire=policy, **options)
+        await first.add_job("a", "A", world.recorder.job, schedule, **options)
         await first.stop()
         await sim.until(START + WEEK)
         schedule.asked.clear()
         second = await world.start("two")
         told = second.events(FireTimesMissed)
-        await second.add_job("a", "A", world.recorder.job, schedule, misfire=policy, **options)
+        await second.add_job("a", "A", world.recorder.job, schedule, **options)
         await sim.until(START + WEEK + 2 * SECOND + SECOND / 2)
         told.close()
         events = [event.missed async for event in told]

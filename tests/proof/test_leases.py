@@ -96,7 +96,7 @@ async def test_a_run_ends_before_its_lease_does_when_that_cannot_be_renewed(sim,
 async def test_the_result_of_a_run_whose_lease_has_passed_on_is_refused(sim, kind):
     """It came to its end in time, but could not say so until somebody else had taken over."""
     async with FaultyWorld(sim, kind=kind) as world:
-        run, other = await _two_instances(world, 30)
+        run, _ = await _two_instances(world, 30)
         lost = []
         world.schedulers[run.instance_id].subscribe(lost.append, LeaseLost)
         world.faulty[run.instance_id].fail(Fault.REFUSED, "settle", "renew")
@@ -114,7 +114,7 @@ async def test_the_result_of_a_run_whose_lease_has_passed_on_is_refused(sim, kin
 @pytest.mark.parametrize("duration", [30, 600])
 async def test_a_process_that_stood_still_finds_its_lease_gone(sim, kind, duration):
     """Its clock went on, others took over: what it still did does not count, and what went on is cancelled."""
-    async with World(sim, kind=kind) as world:
+    async with World(sim, kind=kind, may_freeze=True) as world:
         run, other = await _two_instances(world, duration)
         world.gates[run.instance_id].shut()
         await sim.advance(TTL + POLL + 10 * SECOND)
@@ -131,7 +131,7 @@ async def test_a_process_that_stood_still_finds_its_lease_gone(sim, kind, durati
 @every_storage
 async def test_a_process_that_stood_still_and_nobody_noticed_goes_on(sim, kind):
     """Renewing what nobody has taken proves that nobody has: the run may end as it would."""
-    async with World(sim, kind=kind) as world:
+    async with World(sim, kind=kind, may_freeze=True) as world:
         scheduler = await world.start()
         await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, args=(600,))
         await sim.until(DUE + SECOND)

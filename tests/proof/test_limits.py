@@ -23,7 +23,7 @@ DUE = START + HOUR
 @every_storage
 @pytest.mark.parametrize("misfire", ["fire_once", "skip"])
 async def test_no_more_run_at_once_than_may_and_none_starves(sim, kind, misfire):
-    """Those that wait for a place are not missed, however long they wait; the first come are the first served."""
+    """Those that wait for a place are not missed, however long they wait; each gets its turn."""
     async with World(sim, kind=kind) as world:
         scheduler = await world.start(max_concurrent_runs=3)
         told = scheduler.events(FireTimesMissed)
@@ -33,7 +33,7 @@ async def test_no_more_run_at_once_than_may_and_none_starves(sim, kind, misfire)
         told.close()
         assert [event async for event in told] == []
     assert world.recorder.most_at_once() == 3
-    assert [run.job_id for run in world.recorder.runs] == [f"job {n}" for n in range(30)]
+    assert sorted(run.job_id for run in world.recorder.runs) == sorted(f"job {n}" for n in range(30))
     assert {run.fire_time for run in world.recorder.runs} == {DUE}
 
 
@@ -177,7 +177,11 @@ async def test_an_idle_hour_costs_a_poll_every_poll_interval(sim, kind):
 
 @every_storage
 async def test_the_calls_of_a_busy_hour_are_counted_by_its_runs(sim, kind):
-    """A claim and a settle a run, a renewal every third of a lease, a poll every poll interval."""
+    """
+    A claim and a settle a run, a renewal every third of a lease, a poll every poll interval.
+
+    On the portable path there is besides a look at a lock whose end cannot be seen, every five seconds.
+    """
     async with World(sim, kind=kind, yields=0) as world:
         for name in ("one", "two"):
             scheduler = await world.start(name, storage_poll_interval=30)
@@ -185,8 +189,9 @@ async def test_the_calls_of_a_busy_hour_are_counted_by_its_runs(sim, kind):
         await sim.advance(HOUR)
         calls = sum(world.calls.values())
     runs, polls, renewals = len(world.recorder.runs), 2 * 1.12 * 3600 / 30, 3600 / (TTL.total_seconds() / 3)
-    assert world.calls["claim"] <= 4 * runs
-    assert calls <= 4 * runs + 2 * polls + 1.2 * renewals + 2 * runs + 20
+    looks = 0 if kind == "memory" else 3600 / 5
+    assert world.calls["claim"] <= 3 * runs + looks
+    assert calls <= 6 * runs + looks + 2 * polls + 1.2 * renewals + 20
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.ODD_ERROR, Fault.CANCELS_ITSELF, Fault.HANGS])
@@ -231,7 +236,7 @@ async def test_a_record_that_cannot_be_claimed_costs_that_record_only(sim):
         for n in range(8):
             await scheduler.add_interval_job(f"job {n}", "", world.recorder.job, MINUTE, args=(1,))
         await sim.until(START + 4 * MINUTE + 30 * SECOND)
-        for n in {0, 1, 2, 4, 5, 6, 7}:
+        for n in (0, 1, 2, 4, 5, 6, 7):
             assert world.recorder.fire_times(f"job {n}") == grid(START + MINUTE, MINUTE, 4)
     assert not world.recorder.of("job 3")
 
@@ -264,6 +269,7 @@ async def test_a_schedule_that_fails_costs_its_own_job_only(sim, kind, overlap):
         world.removed.add("broken")
     for n in range(3):
         assert world.recorder.fire_times(f"job {n}") == grid(START + MINUTE, MINUTE, 6)
+        assert all(run.attempt == 1 and run.lateness < 2 * SECOND for run in world.recorder.of(f"job {n}"))
     assert set(world.recorder.fire_times("broken")) <= set(grid(START + MINUTE, MINUTE, 3))
 
 

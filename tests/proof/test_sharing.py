@@ -30,6 +30,24 @@ async def test_five_instances_run_each_fire_time_exactly_once(sim, kind):
     assert world.record("shared").run_count == 6
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.sim(seeds=range(5))
+async def test_who_comes_when_all_is_over_runs_nothing(sim, kind):
+    """A slow instance claims what it has read as due, and a fast one has run and settled meanwhile."""
+    async with World(sim, kind=kind) as world:
+        for n, name in enumerate(INSTANCES):
+            world.yields = 1 + 15 * n
+            scheduler = await world.start(name)
+            await scheduler.add_interval_job("shared", "Shared", world.recorder.job, MINUTE)
+        await sim.until(START + 6 * MINUTE + timedelta(seconds=5))
+    assert world.recorder.fire_times() == grid(START + MINUTE, MINUTE, 6)
+
+
+async def _live_and_be_checked(world):
+    async with world:
+        await _share_a_minute_job(world)
+
+
 class GrantsEverything(InMemoryStorage):
     """A storage without the claim's check: whoever asks is granted."""
 
@@ -45,9 +63,7 @@ async def test_without_the_claims_check_the_proof_above_fails(sim):
     """Or it would prove nothing: with a storage that never lets others go first, it did not."""
     world = World(sim, base=GrantsEverything(clock=sim.clock))
     with pytest.raises(AssertionError):  # the witness sees it too
-        async with world:
-            await _share_a_minute_job(world)
-            world.check()
+        await _live_and_be_checked(world)
     assert world.recorder.doubles()
 
 

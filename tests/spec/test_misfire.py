@@ -140,5 +140,5 @@ async def test_a_run_that_waited_for_a_free_place_is_not_missed(sim):
 
 async def test_a_policy_that_does_not_exist_is_refused(sim):
     async with AsyncScheduler(clock=sim.clock) as s:
-        with pytest.raises(InvalidOptionError, match="misfire='sometimes'.*'fire_once', 'skip' or 'fire_all'"):
+        with pytest.raises(InvalidOptionError, match=r"misfire='sometimes'.*'fire_once', 'skip' or 'fire_all'"):
             await s.add_interval_job("beat", "", print, 10, misfire="sometimes")

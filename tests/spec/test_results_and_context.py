@@ -40,16 +40,16 @@ async def test_a_result_tells_how_the_run_ended(sim):
 async def test_the_error_is_the_exception_itself(sim):
     """With its traceback, its cause and its attributes: a job's own exception is never wrapped."""
 
-    class OutOfPaper(Exception):
+    class OutOfPaperError(Exception):
         tray = 2
 
     async def prints():
-        raise OutOfPaper from KeyError("tray")
+        raise OutOfPaperError from KeyError("tray")
 
     async with AsyncScheduler(clock=sim.clock) as s:
         await s.add_one_shot_job("it", "", prints, 1)
         error = (await s.wait_for_job("it")).error
-    assert isinstance(error, OutOfPaper)
+    assert isinstance(error, OutOfPaperError)
     assert error.tray == 2
     assert isinstance(error.__cause__, KeyError)
     assert error.__traceback__ is not None
@@ -88,17 +88,17 @@ async def test_a_body_that_cancels_itself_is_cancelled(sim):
 
 
 async def test_a_message_that_cannot_be_read_keeps_no_run_from_being_settled(sim):
-    class Broken(Exception):
+    class BrokenError(Exception):
         def __str__(self):
             raise ZeroDivisionError
 
     async def fails():
-        raise Broken
+        raise BrokenError
 
     async with AsyncScheduler(clock=sim.clock) as s:
         await s.add_one_shot_job("it", "", fails, 1)
         await s.wait_for_job("it")
-        assert (await s.get_job("it")).last_error.startswith("Broken: ")
+        assert (await s.get_job("it")).last_error.startswith("BrokenError: ")
 
 
 async def test_a_running_job_knows_its_run(sim):

@@ -8,7 +8,7 @@ from benchmarks._measure import Question, Row, Sample, line
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(burst, "LEAD", 0.05)
+    monkeypatch.setattr(burst, "LEAD", 0.2)
     monkeypatch.setattr(idle, "WINDOW", 0.05)
     for name, value in {"FEW": 10, "TIMES": 3, "AT_ONCE": 5}.items():
         monkeypatch.setattr(dispatch, name, value)

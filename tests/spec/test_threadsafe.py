@@ -1,0 +1,93 @@
+"""
+From other threads: `s.threadsafe`.
+"""
+
+import asyncio
+import threading
+
+import pytest
+
+from chrono_async import AsyncScheduler, JobAlreadyExistsError, JobNotFoundError, SchedulerStoppedError
+
+
+async def work():
+    """A job."""
+
+
+async def in_a_thread(func):
+    """Call `func` in a thread that knows nothing of the loop."""
+    return await asyncio.get_running_loop().run_in_executor(None, func)
+
+
+async def test_every_verb_can_be_called_from_a_thread(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+
+        def elsewhere():
+            assert threading.current_thread() is not threading.main_thread()
+            call = s.threadsafe.call
+            call(s.add_interval_job, "beat", "", work, 10, tags=["a"])
+            assert call(s.pause_job, "beat").paused
+            call(s.resume_job, "beat")
+            run_id = call(s.trigger_job, "beat")
+            assert call(s.wait_for_job, "beat", run_id=run_id).run_id == run_id
+            return call(s.get_job, "beat")
+
+        info = await in_a_thread(elsewhere)
+        assert (info.id, info.run_count, info.tags) == ("beat", 1, ("a",))
+
+
+async def test_errors_come_back_as_they_are(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", work, 10)
+        with pytest.raises(JobNotFoundError):
+            await in_a_thread(lambda: s.threadsafe.call(s.get_job, "nobody"))
+        with pytest.raises(JobAlreadyExistsError):
+            await in_a_thread(lambda: s.threadsafe.call(s.add_interval_job, "beat", "", work, 10))
+
+
+async def test_submit_does_not_wait(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("slow", "", sim.sleep, 10, args=(5,))
+        future = await in_a_thread(lambda: s.threadsafe.submit(s.wait_for_job, "slow"))
+        assert not future.done()
+        await sim.advance(16)
+        assert future.result(timeout=0).job_id == "slow"
+
+
+async def test_many_threads_at_once(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        adding = (lambda n=n: s.threadsafe.call(s.add_interval_job, f"{n}", "", work, 10) for n in range(20))
+        await asyncio.gather(*map(in_a_thread, adding))
+        await sim.advance(10)
+        assert [job.run_count for job in await s.list_jobs()] == [1] * 20
+
+
+async def test_on_the_loops_own_thread_it_would_wait_for_ever(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(RuntimeError, match="await the verb instead"):
+            s.threadsafe.call(s.list_jobs)
+
+
+async def test_a_stopped_scheduler_has_no_loop_to_call(sim):
+    s = AsyncScheduler(clock=sim.clock)
+    with pytest.raises(SchedulerStoppedError):
+        s.threadsafe.call(s.list_jobs)
+    async with s:
+        threadsafe = s.threadsafe
+    with pytest.raises(SchedulerStoppedError):
+        s.threadsafe.submit(s.list_jobs)
+    assert threadsafe is not None
+
+
+async def test_a_plain_job_may_use_it(sim):
+    """It runs in a thread, so it cannot await."""
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+
+        def last():
+            s.threadsafe.call(s.pause_job, "it")
+
+        await s.add_interval_job("it", "", last, 10)
+        await sim.advance(60)
+        info = await s.get_job("it")
+    assert (info.paused, info.run_count) == (True, 1)

@@ -1,0 +1,176 @@
+"""
+Several schedulers on one storage: each fire time runs once, and nobody undoes what another has done.
+
+The storage is in memory here, so that both live in one process; with the others it is the same across processes.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chrono_async import AsyncScheduler, InMemoryStorage, JobRecord, OneShotSchedule
+from chrono_async.events import JobUnknown
+from chrono_async.testing import Recorder, YieldingStorage
+
+SECOND = timedelta(seconds=1)
+
+
+async def work():
+    """A job."""
+
+
+@pytest.fixture
+def storage(sim):
+    return YieldingStorage(InMemoryStorage(clock=sim.clock))
+
+
+@pytest.mark.sim(seeds=range(3))
+async def test_each_fire_time_runs_once(sim, storage):
+    recorder, begin = Recorder(sim.clock), sim.now
+    async with (
+        AsyncScheduler(storage=storage, clock=sim.clock, instance_id="a") as a,
+        AsyncScheduler(storage=storage, clock=sim.clock, instance_id="b") as b,
+    ):
+        for s in (a, b):
+            await s.add_interval_job("beat", "", recorder.job, 10)
+        await sim.advance(605)
+    assert recorder.fire_times() == [begin + n * 10 * SECOND for n in range(1, 61)]
+
+
+async def test_what_one_has_begun_the_other_takes_over_when_it_stops(sim, storage):
+    recorder = Recorder(sim.clock)
+    a = AsyncScheduler(storage=storage, clock=sim.clock, instance_id="a")
+    async with AsyncScheduler(storage=storage, clock=sim.clock, instance_id="b") as b:
+        await a.start()
+        await a.add_one_shot_job("slow", "", recorder.job, 1, args=(20,))
+        await sim.advance(5)
+        await b.add_one_shot_job("slow", "", recorder.job, 1, args=(20,))
+        await a.stop(timeout=0)
+        await sim.advance(60)
+    first, second = recorder.runs
+    assert (first.instance_id, first.was_cancelled) == ("a", True)
+    assert (second.instance_id, second.was_cancelled) == ("b", False)
+    assert first.fire_time == second.fire_time
+
+
+async def test_a_job_that_is_joined_keeps_its_next_run(sim, storage):
+    """A deployment moves no fire time."""
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as a:
+        first = await a.add_interval_job("beat", "", work, 60)
+        await sim.advance(90)
+        before = await a.get_job("beat")
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as b:
+        assert await b.add_interval_job("beat", "", work, 60) == before
+    assert before.next_run == first.next_run + 60 * SECOND
+    assert before.run_count == 1
+
+
+async def test_an_unchanged_declaration_changes_nothing(sim, storage):
+    """Neither the pause that a user has asked for, nor the counters, nor a delay that runs."""
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as a:
+        await a.add_cron_job("report", "", work, "@hourly")
+        await a.add_one_shot_job("init", "", work, 600)
+        await a.pause_job("report")
+        await sim.advance(60)
+        before = await a.list_jobs()
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as b:
+        await b.add_cron_job("report", "", work, "@hourly")
+        await b.add_one_shot_job("init", "", work, 600)
+        assert await b.list_jobs() == before
+
+
+async def test_a_changed_declaration_replaces_the_schedule(sim, storage):
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as a:
+        await a.add_interval_job("beat", "", work, 60)
+        await sim.advance(90)
+        await a.pause_job("beat")
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as b:
+        info = await b.add_interval_job("beat", "", work, 20)
+    assert info.next_run == sim.now + 20 * SECOND
+    assert (info.run_count, info.paused) == (1, True)
+
+
+async def test_name_and_options_follow_the_latest_declaration(sim, storage):
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as a:
+        before = await a.add_interval_job("beat", "old", work, 60, tags=["old"])
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as b:
+        info = await b.add_interval_job("beat", "new", work, 60, tags=["new"])
+    assert (info.name, info.tags, info.next_run) == ("new", ("new",), before.next_run)
+
+
+async def test_a_finished_one_shot_does_not_run_again(sim, storage):
+    """Its process starts again, and declares what it always declares."""
+    recorder = Recorder(sim.clock)
+    for _ in range(3):
+        async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+            await s.add_one_shot_job("init", "", recorder.job, 5)
+            await sim.advance(60)
+    assert len(recorder.runs) == 1
+
+
+async def test_unless_it_is_declared_with_a_new_time_that_lies_ahead(sim, storage):
+    recorder = Recorder(sim.clock)
+    times = [datetime(2026, 1, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 2, tzinfo=UTC)]
+    for at in [times[0], *times, times[0]]:
+        async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+            await s.add_one_shot_job("eve", "", recorder.job, at=at)
+            await sim.until(max(at, sim.now))
+    assert recorder.fire_times() == times
+
+
+async def test_what_one_does_to_a_job_the_other_knows_at_once(sim, storage):
+    recorder = Recorder(sim.clock)
+    async with (
+        AsyncScheduler(storage=storage, clock=sim.clock, storage_poll_interval=3600) as a,
+        AsyncScheduler(storage=storage, clock=sim.clock, storage_poll_interval=3600) as b,
+    ):
+        await a.add_interval_job("beat", "", recorder.job, 10)
+        await b.pause_job("beat")
+        await sim.advance(60)
+        assert recorder.runs == []
+        await b.resume_job("beat")
+        await sim.advance(10)
+        assert len(recorder.runs) == 1
+        await b.reschedule_job("beat", OneShotSchedule(at=sim.now + 5 * SECOND))
+        await sim.advance(60)
+        assert len(recorder.runs) == 2
+        await b.remove_job("beat")
+        assert await a.list_jobs() == []
+
+
+async def test_a_job_that_nobody_here_knows_is_left_alone_and_told_once(sim, storage, caplog):
+    """Perhaps it is the next version's; perhaps it was the last one's."""
+    told = []
+    await AsyncScheduler(storage=storage, clock=sim.clock).add_interval_job("theirs", "", work, 10)
+    before = await storage.get_job("theirs")
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        s.subscribe(told.append, JobUnknown)
+        await sim.advance(600)
+        assert s.health().unknown_jobs == ("theirs",)
+        assert s.health().ok
+    assert [event.job_id for event in told] == ["theirs"]
+    assert caplog.text.count("'theirs'") == 1
+    assert await storage.get_job("theirs") == before
+
+
+async def test_it_is_known_as_soon_as_its_function_is_here(sim, storage):
+    recorder = Recorder(sim.clock)
+    await AsyncScheduler(storage=storage, clock=sim.clock).add_interval_job("ours", "", work, 10)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await sim.advance(60)
+        await s.add_interval_job("ours", "", recorder.job, 10)
+        await sim.advance(20)
+        assert s.health().unknown_jobs == ()
+    assert len(recorder.runs) >= 2
+
+
+async def test_a_record_that_another_program_wrote_is_taken_up(sim, storage):
+    """With nothing but the seed's nine fields: it keeps its next run when the job is declared."""
+    due = sim.now + 42 * SECOND
+    await storage.save_job(JobRecord(id="beat", name="Heartbeat", next_run=due, run_count=7))
+    recorder = Recorder(sim.clock)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        info = await s.add_interval_job("beat", "Heartbeat", recorder.job, 3600)
+        assert (info.next_run, info.run_count) == (due, 7)
+        await sim.advance(60)
+    assert recorder.fire_times() == [due]

@@ -1,0 +1,100 @@
+"""A storage of somebody else's that half works, or answers what nobody asked."""
+
+from datetime import timedelta
+
+import pytest
+
+from chrono_async.events import JobUnknown
+from chrono_async.models import JobRecord
+from chrono_async.storage import InMemoryStorage
+from chrono_async.testing import Fault, FaultyStorage
+from tests.proof.kit import MINUTE, SECOND, START, World, grid
+
+
+async def test_a_storage_that_knows_no_heartbeat_is_polled_all_the_same(sim):
+    """Being listed is a luxury; loading what is due is not."""
+    faulty = []
+    async with World(sim, wrap=lambda storage: faulty.append(FaultyStorage(storage)) or faulty[-1]) as world:
+        await world.base.save_job(JobRecord("a", next_run=START + 5 * MINUTE))
+        scheduler = world.new()
+        faulty[0].fail(Fault.REFUSED, "heartbeat")
+        await scheduler.add_interval_job("a", "A", world.recorder.job, MINUTE)
+        await scheduler.start()
+        await sim.advance(6 * MINUTE + SECOND)
+    assert world.recorder.fire_times() == grid(START + 5 * MINUTE, MINUTE, 2)
+
+
+class Miscounts(InMemoryStorage):
+    """Gives one answer too few, each second time that several are asked for."""
+
+    odd = True
+
+    def _cut(self, answers):
+        if len(answers) > 1:
+            self.odd = not self.odd
+        return answers[:-1] if self.odd and len(answers) > 1 else answers
+
+    async def settle(self, outcomes):
+        answer = await super().settle(outcomes)
+        return answer._replace(settled=self._cut(answer.settled))
+
+    async def claim(self, requests, owner_id, ttl):
+        answer = await super().claim(requests, owner_id, ttl)
+        return answer._replace(verdicts=self._cut(answer.verdicts))
+
+
+@pytest.mark.sim(seeds=range(3))
+async def test_answers_that_cannot_be_matched_are_not_believed(sim):
+    """They are asked for again, one by one, and every run is counted once."""
+    async with World(sim, base=Miscounts(clock=sim.clock), is_witnessed=False) as world:
+        scheduler = await world.start()
+        for n in range(7):
+            await scheduler.add_interval_job(f"job {n}", "", world.recorder.job, MINUTE)
+        await sim.until(START + 5 * MINUTE + 20 * SECOND)
+        for n in range(7):
+            assert world.recorder.fire_times(f"job {n}") == grid(START + MINUTE, MINUTE, 5)
+            assert world.record(f"job {n}").run_count == 5
+
+
+class NeverAdvances(InMemoryStorage):
+    """Refuses to move a pointer, and does not say why."""
+
+    async def advance(self, job_id, move, *, revision, next_run):
+        page = await self.due(move.fire_time, move.fire_time + timedelta(days=1))
+        return page.due[0]
+
+
+async def test_a_pointer_that_cannot_be_moved_makes_nobody_busy(sim):
+    """It is tried again, a second later."""
+    async with World(sim, base=NeverAdvances(clock=sim.clock)) as world:
+        first = world.new()
+        await first.add_interval_job("a", "A", world.recorder.job, MINUTE, misfire="skip", misfire_grace=0)
+        await sim.advance(90)
+        await first.start()
+        await sim.advance(20)
+        assert 5 <= world.calls["advance"] <= 25
+
+
+async def test_a_job_that_nobody_here_knows_is_left_alone_and_told_once(sim):
+    """Another instance's, or a forgotten one's."""
+    async with World(sim) as world:
+        await world.base.save_job(JobRecord("theirs", next_run=START + MINUTE))
+        scheduler = await world.start()
+        told = scheduler.events(JobUnknown)
+        await sim.advance(10 * MINUTE)
+        told.close()
+        assert [event.job_id async for event in told] == ["theirs"]
+        assert scheduler.health().unknown_jobs == ("theirs",)
+        assert world.record("theirs").next_run == START + MINUTE
+
+
+async def test_more_jobs_than_a_page_holds_are_all_loaded(sim):
+    """In one poll, page after page."""
+    async with World(sim, yields=0, is_witnessed=False) as world:
+        first = world.new()
+        for n in range(2500):
+            await first.add_interval_job(f"job {n}", "", world.recorder.job, MINUTE, start_at=START)
+        await first.start()
+        await sim.until(START + MINUTE + SECOND)
+    assert len(world.recorder.runs) == 2500
+    assert max(run.lateness for run in world.recorder.runs) < timedelta(seconds=1)
