@@ -4,6 +4,7 @@ The pictures: a line a contestant over the sizes, or a bar each where there is o
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -39,7 +40,7 @@ def draw(path: Path, title: str, figure: str, rows: Sequence[Row]) -> None:
             _draw_lines(axes, figure, rows, colors)
         else:
             _draw_bars(axes, figure, rows, colors)
-        axes.set_title(title, loc="left", fontsize=11, pad=14)
+        picture.suptitle(fill(title, 88), x=0.02, ha="left", fontsize=11)
         picture.tight_layout()
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.savefig(path, metadata={"Date": None})

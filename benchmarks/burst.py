@@ -97,7 +97,7 @@ async def ours_with_timeouts(size: int) -> Sample:
 async def _ours(size: int, *, timeout: float | None) -> Sample:
     from chrono_async import AsyncScheduler, JobStatus
 
-    burst = Burst(size, microseconds_to_add=250)
+    burst = Burst(size, microseconds_to_add=350)
     async with AsyncScheduler() as s:
         for number in range(size):
             await s.add_one_shot_job(f"job-{number}", "No-op", burst.no_op, at=burst.at, timeout=timeout)

@@ -6,6 +6,9 @@ Cron, interval and one-shot jobs for asyncio services.
         await s.run_forever()
 """
 
+from typing import TYPE_CHECKING
+
+from . import storage
 from .clock import Clock, SystemClock
 from .durations import Duration
 from .engine import Health, LeaderElection, RunContext, ThreadSafe, current_run
@@ -42,6 +45,11 @@ from .schedules import (
 )
 from .storage import InMemoryStorage, LeasingStorage, Storage
 
+if TYPE_CHECKING:
+    from .storage import FileStorage, open_storage
+
+_LAZY = ("FileStorage", "open_storage")  # what they borrow is imported by those who use them
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -52,6 +60,7 @@ __all__ = [
     "CronSchedule",
     "Duration",
     "EmptyJobIDError",
+    "FileStorage",
     "Health",
     "InMemoryStorage",
     "InstanceInfo",
@@ -94,4 +103,12 @@ __all__ = [
     "WindowedSchedule",
     "current_run",
     "occurrences",
+    "open_storage",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(storage, name)
+    return value

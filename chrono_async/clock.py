@@ -15,7 +15,12 @@ _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 @runtime_checkable
 class Clock(Protocol):
-    """What tells a scheduler the time."""
+    """
+    What tells a scheduler the time.
+
+    A clock that knows when it is set may have a method `on_set(callback)`, which calls back then and returns a function
+    that ends it. Without one a scheduler looks up every second, lest it sleep on by a clock that has changed.
+    """
 
     def now(self) -> datetime:
         """Return the wall time, aware and in UTC. It may step in either direction."""

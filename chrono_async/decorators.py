@@ -83,8 +83,9 @@ class JobDecorators:
     ) -> Callable[[F], F]:
         def declare(func: F) -> F:
             own_name = getattr(func, "__name__", type(func).__name__)
-            named = (own_name if given is None else given for given in (job_id, name))
-            self._declarations.declare(read_job(*named, func, schedule, options), is_running=self.is_running)
+            as_id, as_name = (own_name if given is None else given for given in (job_id, name))
+            new = read_job(as_id, as_name, func, schedule, options)
+            self._declarations.declare(new, is_running=self.is_running)
             return func
 
         return declare

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -167,11 +167,8 @@ class Subscription:
     """
 
     def __init__(self, bus: "EventBus", types: tuple[type[Event], ...], buffer: int) -> None:
-        for kind in types:
-            if not (isinstance(kind, type) and issubclass(kind, Event)):
-                raise TypeError(f"{kind!r} is no type of event")
-        if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
-            raise InvalidOptionError("buffer", buffer, "must be a whole number, one or more")
+        _check_types(types)
+        _check_buffer(buffer)
         self._bus = bus
         self._types = types or (Event,)
         self._buffer: deque[Event] = deque(maxlen=buffer)
@@ -224,8 +221,7 @@ class _Calling(Subscription):
 
     def __init__(self, bus: "EventBus", types: tuple[type[Event], ...], buffer: int, listener: Listener) -> None:
         super().__init__(bus, types, buffer)
-        if not callable(listener) or isinstance(listener, type):
-            raise TypeError(f"listener={listener!r}: must be a function or a coroutine function")
+        _check_listener(listener)
         self._listener = listener
         self._task: asyncio.Task[None] | None = None
 
@@ -293,3 +289,19 @@ class EventBus:
         if found is None:
             found = self._wanted[kind] = tuple(s for s in self._subscriptions if s.wants(kind))
         return found
+
+
+def _check_types(types: Iterable[object]) -> None:
+    for kind in types:
+        if not (isinstance(kind, type) and issubclass(kind, Event)):
+            raise TypeError(f"{kind!r} is no type of event")
+
+
+def _check_buffer(buffer: object) -> None:
+    if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
+        raise InvalidOptionError("buffer", buffer, "must be a whole number, one or more")
+
+
+def _check_listener(listener: object) -> None:
+    if not callable(listener) or isinstance(listener, type):
+        raise TypeError(f"listener={listener!r}: must be a function or a coroutine function")

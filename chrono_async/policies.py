@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-from .durations import Duration, to_non_negative, to_positive
+from .durations import Duration, to_non_negative
 from .schedules import Schedule, count, latest
 
 MAX_ATTEMPTS = 3
@@ -91,15 +91,15 @@ class Move(NamedTuple):
     skipped: Missed | None = None
 
 
-def _positive(value: Any) -> Any:
-    return None if value is None else to_positive(value, "duration")
+_LENGTHS = TypeAdapter(timedelta)
 
 
 def _non_negative(value: Any) -> Any:
-    return None if value is None else to_non_negative(value, "duration")
+    """Read a duration as users give it, or the text of ISO 8601 that the model's own JSON has."""
+    length = _LENGTHS.validate_python(value) if isinstance(value, str) else value
+    return None if length is None else to_non_negative(length, "duration")
 
 
-PositiveDuration = Annotated[timedelta, BeforeValidator(_positive)]
 NonNegativeDuration = Annotated[timedelta, BeforeValidator(_non_negative)]
 
 

@@ -25,6 +25,8 @@ from .state import State
 _logger = logging.getLogger("chrono_async")
 
 _BATCH = 200  # a burst is started in helpings, so that early runs are settled while late ones are claimed
+_LOOK_AGAIN = 1.0
+_NEVER = 86_400.0
 _LONGEST_SLEEP = 1.0  # so that a set clock or a suspended laptop is noticed
 _SHORTEST_SLEEP = 1e-5  # a timer may fire a little early; sleeping for nothing would spin
 _REARM = timedelta(milliseconds=1)  # a slewed clock says "early" by microseconds: ask again, but do not spin
@@ -50,11 +52,14 @@ class RunLoop:
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
         self._unanswered: dict[str, _Asked] = {}
         self._claim_numbers = itertools.count(1)
+        self._longest_sleep = _LONGEST_SLEEP
 
     async def run(self) -> None:
         """Turn until the scheduler drains."""
-        while not self._state.draining.is_set():
-            await self._turn()
+        with self._state.time.wakes_when_set(self._state.wake.set) as is_told:
+            self._longest_sleep = _NEVER if is_told else _LONGEST_SLEEP
+            while not self._state.draining.is_set():
+                await self._turn()
 
     async def _turn(self) -> None:
         await self._sleep_until_due_or_woken()
@@ -81,9 +86,9 @@ class RunLoop:
             return 0
         deadline = self._state.timeline.next_deadline()
         if deadline is None:
-            return _LONGEST_SLEEP
+            return self._longest_sleep
         ahead = (deadline - self._state.time.now()) / timedelta(seconds=1)
-        return min(max(ahead, _SHORTEST_SLEEP), _LONGEST_SLEEP) if ahead > 0 else 0
+        return min(max(ahead, _SHORTEST_SLEEP), self._longest_sleep) if ahead > 0 else 0
 
     def _look(self) -> None:
         """Move what is due from the timeline to those that wait for a place, noting when it was first seen."""
@@ -108,7 +113,7 @@ class RunLoop:
             _logger.exception("leader.is_leader() failed; nothing is claimed")
             leads = False
         if not leads:
-            self._put_back([due for due, _ in self._ready.values()], timedelta(seconds=_LONGEST_SLEEP))
+            self._put_back([due for due, _ in self._ready.values()], timedelta(seconds=_LOOK_AGAIN))
             self._ready.clear()
         return leads
 
@@ -182,7 +187,7 @@ class RunLoop:
             self._put_back([due], timedelta(seconds=state.door.pause()))
             return
         if after == due:  # refused, for a reason that does not show; it may last
-            state.arm_later(due, timedelta(seconds=_LONGEST_SLEEP))
+            state.arm_later(due, timedelta(seconds=_LOOK_AGAIN))
             return
         state.arm(after)
         if row.missed is not None:

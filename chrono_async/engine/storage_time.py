@@ -6,7 +6,8 @@ answer arrived: so the estimate is never ahead of the truth, and a step of this 
 Where the storage's clock *is* this machine's, a step is noticed and the storage is asked again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from ..clock import Clock
@@ -39,6 +40,17 @@ class StorageTime:
         """Whether this machine's wall clock was set since the last time of asking."""
         before, self._wall_lead = self._wall_lead, self._lead()
         return abs(self._wall_lead - before) > _STEP
+
+    @contextmanager
+    def wakes_when_set(self, wake: Callable[[], None]) -> Iterator[bool]:
+        """Have `wake` called when this machine's wall clock is set; whether its clock can do that."""
+        on_set: Callable[[Callable[[], None]], Callable[[], None]] | None = getattr(self._clock, "on_set", None)
+        end = on_set(wake) if on_set is not None else None
+        try:
+            yield end is not None
+        finally:
+            if end is not None:
+                end()
 
     def _lead(self) -> timedelta:
         """Return how far wall time is ahead of boot time: it changes only when the wall clock is set."""

@@ -49,7 +49,7 @@ async def _look_around(state: State, job_id: str, run_id: str | None, since: dat
     for row in await state.door.ask(state.door.storage.list_runs(job_id, limit=20)):
         if row.status not in _STATUS or row.finished is None:
             continue
-        is_new = row.finished >= since and row.instance_id != state.settings.instance_id
+        is_new = row.finished > since and row.instance_id != state.settings.instance_id
         if row.run_id == run_id if run_id is not None else is_new or (is_finished and record.run_count):
             return state.results.find(job_id, row.run_id) or _told(row, row.finished)
     return None

@@ -13,8 +13,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Self, TypeVar
 
-from ..errors import StorageError
-from ..storage.base import LeasingStorage, Storage
+from chrono_async import LeasingStorage, Storage, StorageError
 
 Answer = TypeVar("Answer")
 

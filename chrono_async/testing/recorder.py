@@ -8,10 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ..clock import Clock, SystemClock
-from ..durations import Duration, to_timedelta
-from ..engine import current_run
-from ..policies import Missed
+from chrono_async import Clock, Duration, Missed, SystemClock, current_run
 
 
 @dataclass(slots=True)
@@ -60,7 +57,7 @@ class Recorder:
         run = self._begin()
         try:
             if duration:
-                await asyncio.sleep(to_timedelta(duration, "duration").total_seconds())
+                await asyncio.sleep(duration / timedelta(seconds=1) if isinstance(duration, timedelta) else duration)
         except asyncio.CancelledError:
             run.was_cancelled = True
             raise

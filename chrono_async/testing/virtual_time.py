@@ -267,6 +267,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def _jump(self, when: float) -> None:
         self._set_time(max(self._now, round(when * _MICROSECONDS)))
+        if when >= self._due_before:  # just between two microseconds
+            self._set_time(self._now + 1)
         self._clock_resolution = self._resolution()
         if self._now - self._progress >= _PROGRESS:
             self._progress, self._steps = self._now, 0
@@ -337,6 +339,7 @@ class VirtualClock:
             raise ValueError(f"start={start!r}: must be aware")
         self._start = start.astimezone(UTC)
         self._loop = _running_virtual_loop() if loop is None else loop
+        self._listeners: list[Callable[[], None]] = []
 
     def now(self) -> datetime:
         """Return the wall time, in UTC."""
@@ -349,6 +352,13 @@ class VirtualClock:
     def step(self, change: timedelta) -> None:
         """Set the wall clock forward, or back, as an operator or a time service does; timers do not notice."""
         self._start += change
+        for callback in tuple(self._listeners):
+            callback()
+
+    def on_set(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back at every `step`, until the function that is returned is called."""
+        self._listeners.append(callback)
+        return lambda: self._listeners.remove(callback)
 
     def skewed(self, difference: timedelta) -> "VirtualClock":
         """Return the clock of another machine in the same simulation, ahead of this one by `difference`."""

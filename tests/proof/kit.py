@@ -83,18 +83,18 @@ class Witness(YieldingStorage):
         answer = await self._call("claim", self.inner.claim(requests, owner_id, ttl))
         for request, verdict in zip(requests, answer.verdicts, strict=True):
             if isinstance(verdict, Granted):
-                lease = verdict.lease
-                self._world.note_claim(
-                    Claim(
-                        request.job_id,
-                        request.fire_time,
-                        lease.token,
-                        verdict.attempt,
-                        owner_id,
-                        request.manual,
-                        answer.now,
-                    )
-                )
+                token, attempt = verdict.lease.token, verdict.attempt
+                job_id, fire_time = request.job_id, request.fire_time
+                self._world.note_claim(Claim(job_id, fire_time, token, attempt, owner_id, request.manual, answer.now))
+                if not request.frees:
+                    self._world.note_lease(job_id, token, ttl)
+        return answer
+
+    async def renew(self, leases: Any, ttl: timedelta) -> Any:
+        answer = await self._call("renew", self.inner.renew(leases, ttl))
+        for lease in leases:
+            if lease not in answer.lost and self._world.leases.get(lease.job_id, (None,))[0] == lease.token:
+                self._world.note_lease(lease.job_id, lease.token, ttl)
         return answer
 
     async def settle(self, outcomes: Any) -> Any:
@@ -183,6 +183,7 @@ class World:
         self.schedulers: dict[str, AsyncScheduler] = {}
         self.ways: dict[str, Mortal] = {}
         self.claims: dict[tuple[str, int], Claim] = {}
+        self.leases: dict[str, tuple[int, float]] = {}
         self.settles: dict[tuple[str, int], Settle] = {}
         self.done: Counter[tuple[str, int]] = Counter()
         self.verdicts: Counter[SettleVerdict] = Counter()
@@ -273,6 +274,13 @@ class World:
         if claim.now < claim.fire_time:
             self.broken.append(f"{claim} is early")
 
+    def note_lease(self, job_id: str, token: int, ttl: timedelta) -> None:
+        now = self.sim.loop.time()
+        holder, until = self.leases.get(job_id, (token, now))
+        if holder != token and now < until:
+            self.broken.append(f"{job_id} was granted under token {token} while the lease of {holder} lives")
+        self.leases[job_id] = token, now + ttl.total_seconds()
+
     def note_settle(self, run: RunRecord, verdict: SettleVerdict) -> None:
         self.verdicts[verdict] += 1
         self.done[run.job_id, run.token] += verdict is SettleVerdict.DONE
@@ -288,6 +296,8 @@ class World:
         return next(record for record in self.records() if record.id == job_id)
 
     def observe(self) -> None:
+        held = {record.id for record in self.records() if record.owner is not None}
+        self.leases = {job_id: lease for job_id, lease in self.leases.items() if job_id in held}
         for record in self.records():
             before = self.seen.get(record.id)
             if before is not None and before.token > record.token:
@@ -305,6 +315,8 @@ class World:
         """Ask for what must hold, whatever has happened."""
         assert not self.broken, self.broken
         assert not self.problems, self.problems
+        ended = [task for tasks in self._tasks.values() for task in tasks if task.done() and not task.cancelled()]
+        assert not (failed := [task for task in ended if task.exception()]), failed
         assert not (left := asyncio.all_tasks() - self._before - {asyncio.current_task()}), left
         if self._is_witnessed:
             self._check_tokens()

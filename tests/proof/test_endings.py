@@ -31,11 +31,12 @@ class Flaky:
 
 # ── retries ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+GIVEN_BACK = "given back while the pause outlasts the lease"
 RETRIES = {
     "at once": (3, {}, [0, 0, 0, 0]),
     "with growing pauses": (Retry(max_retries=3, delay=2, backoff=3, jitter=False), {}, [0, 2, 8, 26]),
     "up to a ceiling": (Retry(max_retries=3, delay=2, backoff=3, max_delay=5, jitter=False), {}, [0, 2, 7, 12]),
-    "given back while the pause outlasts the lease": (
+    GIVEN_BACK: (
         Retry(max_retries=3, delay=100, backoff=1, jitter=False), {}, [0, 100, 200, 300]
     ),
     "at most once, kept however long the pause": (
@@ -65,6 +66,7 @@ async def test_a_failed_run_is_tried_again(sim, kind, way, failures):
     record = world.record("a")
     assert (record.run_count, record.error_count) == (1, failures - 3)
     assert record.next_run == DUE + HOUR
+    assert len(world.claims) == (4 if way == GIVEN_BACK else 1)
 
 
 async def test_only_the_exceptions_that_were_named_are_tried_again(sim):
@@ -98,6 +100,21 @@ async def test_a_drain_does_not_wait_for_a_pause_between_tries(sim, kind):
     assert [round(moment) for moment in body.tried] == [0, 50]
     assert [(result.retry_count, result.status) for result in results] == [(1, JobStatus.COMPLETED)]
     assert [claim.attempt for claim in world.claims.values()] == [1, 1]
+
+
+@every_storage
+async def test_a_removal_ends_the_run_that_is_going(sim, kind):
+    """At once; and nobody tries to write down how it ended."""
+    async with World(sim, kind=kind) as world:
+        world.removed.add("a")
+        scheduler = await world.start()
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, args=(900,))
+        await sim.until(DUE + 10 * SECOND)
+        await scheduler.remove_job("a")
+        await sim.settle()
+        [run] = world.recorder.runs
+        assert (run.was_cancelled, run.end) == (True, sim.now)
+    assert not world.verdicts
 
 
 # ── the end of a scheduler ───────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 """
 A job that blocks the event loop is found out: its name, and the line.
 
-In real time, since simulated time cannot be blocked; and for a few hundredths of a second only.
+In real time, since simulated time cannot be blocked; and for a few tenths of a second only.
 """
 
 import asyncio
@@ -31,8 +31,7 @@ async def reports_of(func, threshold):
 
 
 async def test_it_is_told_which_job_and_where(caplog):
-    (report,) = await reports_of(rude, threshold=0.05)
-    assert report.job_id == "the-job"
+    report = next(r for r in await reports_of(rude, threshold=0.05) if r.job_id == "the-job")
     assert report.where == f"{Path(__file__)}:{LINE} in rude"
     assert 0.05 <= report.seconds <= 5
     assert "blocked for more than 0.05 s by job 'the-job' at" in caplog.text
@@ -40,11 +39,11 @@ async def test_it_is_told_which_job_and_where(caplog):
 
 
 async def test_a_plain_function_blocks_nothing():
-    assert await reports_of(lambda: time.sleep(0.2), threshold=0.1) == []
+    assert await reports_of(lambda: time.sleep(0.6), threshold=0.4) == []
 
 
 async def test_a_job_that_awaits_blocks_nothing():
-    assert await reports_of(lambda: asyncio.sleep(0.2), threshold=0.1) == []
+    assert await reports_of(lambda: asyncio.sleep(0.6), threshold=0.4) == []
 
 
 async def test_the_watch_can_be_left_out(caplog):

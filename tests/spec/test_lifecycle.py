@@ -460,8 +460,24 @@ def test_without_signal_handling_a_signal_does_what_it_always_does():
     assert process.returncode == -signal.SIGTERM
 
 
-def test_the_same_in_python_keeps_working_with_any_schedule():
-    """Nothing of a scheduler needs a running loop before its start: it can be a module's global."""
+def test_a_storage_that_is_left_open_does_not_hang_the_interpreter(tmp_path):
+    program = f"""
+import asyncio
+from chrono_async import AsyncScheduler
+from chrono_async.storage import FileStorage
+
+async def main():
+    async with AsyncScheduler(storage=FileStorage({str(tmp_path / "jobs.yaml")!r})) as s:
+        await s.add_interval_job("beat", "", print, 60)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stderr == ""
+
+
+def test_before_its_start_a_scheduler_needs_no_loop():
+    """So it can be a module's global, with the module's functions declared on it."""
     s = AsyncScheduler()
     s.job(CronSchedule("* * * * *"), id="tick")(print)
     assert not s.is_running

@@ -82,10 +82,12 @@ async def test_who_waits_for_it_hears_of_it(sim):
     async with AsyncScheduler(clock=sim.clock) as s:
         await s.add_interval_job("beat", "", work, 10)
         waiting = asyncio.create_task(s.wait_for_job("beat"))
-        await sim.settle()
+        await sim.advance(3)
+        removed = sim.now
         await s.remove_job("beat")
         with pytest.raises(JobNotFoundError):
             await waiting
+        assert sim.now == removed
 
 
 async def test_who_is_not_there_cannot_be_removed(sim):

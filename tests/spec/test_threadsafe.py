@@ -91,3 +91,11 @@ async def test_a_plain_job_may_use_it(sim):
         await sim.advance(60)
         info = await s.get_job("it")
     assert (info.paused, info.run_count) == (True, 1)
+
+
+async def test_a_plain_job_may_stop_its_scheduler(sim):
+    """The drain waits for that very job, so the call must not wait for the drain."""
+    s = AsyncScheduler(clock=sim.clock)
+    await s.add_one_shot_job("last", "", lambda: s.threadsafe.call(s.stop), 1)
+    await s.run_forever(handle_signals=False)
+    assert (await s.get_job("last")).run_count == 1

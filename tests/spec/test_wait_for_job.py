@@ -97,5 +97,15 @@ async def test_a_named_run_of_long_ago_is_found_too(sim):
     async with AsyncScheduler(clock=sim.clock) as s:
         await s.add_interval_job("beat", "", work, 10)
         result = await s.wait_for_job("beat")
-        await sim.advance(100)
-        assert await s.wait_for_job("beat", run_id=result.run_id) == result
+        await sim.advance(1000)
+        assert await s.wait_for_job("beat", run_id=result.run_id, timeout=1) == result
+
+
+async def test_who_waits_for_a_named_run_is_not_content_with_another(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("slow", "", sim.sleep, 60, args=(5,))
+        await sim.advance(62)
+        run_id = await s.trigger_job("slow")
+        result = await s.wait_for_job("slow", run_id=run_id)
+        assert result.run_id == run_id
+        assert (await s.get_job("slow")).run_count == 2

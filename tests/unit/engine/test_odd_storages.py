@@ -64,6 +64,18 @@ class NeverAdvances(InMemoryStorage):
         return page.due[0]
 
 
+async def test_a_result_that_was_answered_with_nonsense_is_written_all_the_same(sim):
+    """Although nothing else happens that could wake whoever writes it."""
+    faulty = []
+    async with World(sim, wrap=lambda storage: faulty.append(FaultyStorage(storage)) or faulty[-1]) as world:
+        scheduler = await world.start()
+        await scheduler.add_interval_job("a", "A", world.recorder.job, MINUTE, on_result=faulty.append)
+        faulty[0].plan["settle", 0] = Fault.NO_SENSE
+        await sim.advance(MINUTE + 5 * SECOND)
+        assert len(faulty) == 2
+        assert not scheduler._state.runs
+
+
 async def test_a_pointer_that_cannot_be_moved_makes_nobody_busy(sim):
     """It is tried again, a second later."""
     async with World(sim, base=NeverAdvances(clock=sim.clock)) as world:

@@ -665,3 +665,17 @@ class TestSimulation:
 
     def test_run_gives_back_what_main_returns(self):
         assert run(asyncio.sleep(3600, "an hour later")) == "an hour later"
+
+
+def test_a_timer_between_two_microseconds_falls_due() -> None:
+    """After months a fraction of a microsecond is a matter of rounding, and time must still get past it."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(500):
+            await asyncio.sleep(2e4 + 0.5e-6)
+            due = loop.create_future()
+            loop.call_at((round(loop.time() * 1e6) + 1.5) / 1e6, due.set_result, None)
+            await due
+
+    run(main())
