@@ -10,7 +10,7 @@ nox.options.default_venv_backend = "venv"
 def tests(session: nox.Session) -> None:
     """Run the suite on the interpreters beside the one that one works on."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-q", *session.posargs)
+    session.run("pytest", "-q", "-n", "2", *session.posargs)
 
 
 @nox.session
@@ -27,6 +27,6 @@ def lint(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure, side by side with the peers: `nox -s bench -- cron`."""
     session.install("-e", ".[bench]")
-    names = session.posargs or ["cron", "burst", "registration", "dispatch", "lateness", "idle", "imports"]
+    names = session.posargs or ["cron", "burst", "registration", "dispatch", "lateness", "steady", "idle", "imports"]
     for name in names:
         session.run("python", "-m", f"benchmarks.{name}")

@@ -82,15 +82,16 @@ async def test_afterwards_the_grid_goes_on(sim, policy):
     assert recorder.doubles() == []
 
 
-async def test_it_is_told(sim):
+@pytest.mark.parametrize(("misfire", "count"), [("fire_once", 4), ("skip", 5)])
+async def test_it_is_told(sim, misfire, count):
     told = []
     s = AsyncScheduler(clock=sim.clock)
-    await s.add_interval_job("beat", "", sim.sleep, 10, args=(0,))
+    await s.add_interval_job("beat", "", sim.sleep, 10, args=(0,), misfire=misfire, misfire_grace=1)
     s.subscribe(told.append, FireTimesMissed)
     await sim.advance(55)
     async with s:
         await sim.advance(1)
-    assert [(event.job_id, event.missed.count) for event in told] == [("beat", 4)]
+    assert [(event.job_id, event.missed.count) for event in told] == [("beat", count)]
 
 
 async def test_a_one_shot_whose_time_has_passed_runs_late(sim):

@@ -92,6 +92,15 @@ async def test_a_second_pause_and_a_second_resume_change_nothing(sim):
         assert await s.pause_job("beat") == await s.pause_job("beat")
 
 
+async def test_resuming_what_is_not_paused_takes_no_run_away(sim):
+    recorder = Recorder(sim.clock)
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("slow", "", recorder.job, 10, args=(5,))
+        await sim.advance(12)
+        before = await s.get_job("slow")
+        assert await s.resume_job("slow") == before
+
+
 async def test_a_pause_during_a_run_outlives_it(sim):
     """The run writes down its own outcome, and nothing of the rest."""
     async with AsyncScheduler(clock=sim.clock) as s:

@@ -129,8 +129,9 @@ async def test_before_the_start_a_request_waits_for_it(sim):
     recorder = Recorder(sim.clock)
     s = AsyncScheduler(clock=sim.clock)
     await s.add_cron_job("report", "", recorder.job, "@daily")
-    await s.trigger_job("report")
+    first = await s.trigger_job("report")
     await sim.advance(60)
+    assert await s.trigger_job("report") == first
     assert recorder.runs == []
     async with s:
         await sim.advance(1)

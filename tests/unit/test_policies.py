@@ -104,6 +104,12 @@ def test_what_was_found_in_time_and_then_waited_is_not_missed(misfire):
     assert backlog == Backlog(at(10), at(10))
 
 
+def test_while_it_waited_for_a_place_more_fire_times_may_have_come():
+    """Without a grace they are folded into one run, as any others."""
+    backlog = resolve_backlog(TENS, at(10), at(55), Policies(), grace=0 * SECOND, found=at(10))
+    assert backlog == Backlog(at(50), at(50), missed(4, 10, 40))
+
+
 @pytest.mark.parametrize(
     ("misfire", "expected"),
     [
