@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+from types import FunctionType
 from typing import Any, TypedDict
 
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from .durations import Duration, to_positive
 from .errors import InvalidJobFuncError, InvalidOptionError
 from .models import JobResult
-from .policies import DEFAULT_POLICIES, Misfire, Overlap, Policies, Recovery, Retry
+from .policies import DEFAULT_POLICIES, Misfire, Overlap, Policies, Recovery, Retry, refused
 
 JobFunc = Callable[..., Any]
 """A job's function: a coroutine function, which runs on the loop, or a plain one, which runs in a worker thread."""
@@ -123,10 +124,7 @@ def _checked(**given: Any) -> Policies:
     try:
         return Policies(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        name, cause = str(first["loc"][0]), first.get("ctx", {}).get("error")
-        problem = cause.problem if isinstance(cause, InvalidOptionError) else first["msg"]
-        raise InvalidOptionError(name, given[name], problem) from None
+        raise refused(error, given) from None
 
 
 # A hundred thousand jobs with the same options share one object.
@@ -156,7 +154,7 @@ def _read_retry(value: Any) -> Retry | None:
         return value
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise InvalidOptionError("max_retries", value, "must be a whole number, zero or more, or a Retry")
-    return Retry(max_retries=value, delay=timedelta(0)) if value else None
+    return Retry(value, delay=0) if value else None
 
 
 def _read_callback(value: Any, name: str) -> Any:
@@ -183,6 +181,8 @@ def check_func(func: JobFunc, local: LocalOptions) -> JobFunc:
     """Return `func`, or raise `InvalidJobFuncError` if it cannot be called with these arguments."""
     if not callable(func):
         raise InvalidJobFuncError(f"a job's function must be callable, not {func!r}{_hint(func)}")
+    if _takes_nothing(func) and not local.args and not local.kwargs:
+        return func
     problem = _misfit(func, len(local.args), tuple(local.kwargs))
     if problem:
         raise InvalidJobFuncError(f"{func!r} cannot be called with the job's args and kwargs: {problem}")
@@ -194,6 +194,14 @@ def _hint(given: object) -> str:
         return ""
     given.close()  # or Python would complain that nobody awaited it
     return "; pass the function itself, without calling it"
+
+
+def _takes_nothing(func: JobFunc) -> bool:
+    """Whether a function written in Python needs no arguments: a glance, where `inspect` takes its time."""
+    if not isinstance(func, FunctionType):
+        return False
+    code = func.__code__
+    return code.co_argcount <= len(func.__defaults__ or ()) and not code.co_kwonlyargcount
 
 
 def _misfit(func: JobFunc, args: int, kwargs: tuple[str, ...]) -> str | None:

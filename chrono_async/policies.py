@@ -7,15 +7,16 @@ acts.
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from .durations import Duration, to_non_negative
+from .errors import InvalidOptionError
 from .schedules import Schedule, count, latest
 
 MAX_ATTEMPTS = 3
@@ -91,16 +92,19 @@ class Move(NamedTuple):
     skipped: Missed | None = None
 
 
-_LENGTHS = TypeAdapter(timedelta)
-
-
 def _non_negative(value: Any) -> Any:
-    """Read a duration as users give it, or the text of ISO 8601 that the model's own JSON has."""
-    length = _LENGTHS.validate_python(value) if isinstance(value, str) else value
-    return None if length is None else to_non_negative(length, "duration")
+    return None if value is None else to_non_negative(value, "duration")
 
 
 NonNegativeDuration = Annotated[timedelta, BeforeValidator(_non_negative)]
+
+
+def refused(error: ValidationError, given: Mapping[str, Any]) -> InvalidOptionError:
+    """Return what pydantic found as an error of ours: the first option that cannot be, and why."""
+    first = error.errors()[0]
+    name, cause = str(first["loc"][0]), first.get("ctx", {}).get("error")
+    problem = cause.problem if isinstance(cause, InvalidOptionError) else first["msg"]
+    return InvalidOptionError(name, given[name], problem)
 
 
 class Retry(BaseModel):
@@ -114,12 +118,28 @@ class Retry(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    max_retries: int = Field(default=3, ge=0)
+    max_retries: int = Field(default=3, ge=0, strict=True)
     delay: NonNegativeDuration = timedelta(seconds=1)
     backoff: float = Field(default=2.0, ge=1, allow_inf_nan=False)
     max_delay: NonNegativeDuration = timedelta(minutes=5)
     jitter: bool = True
     on: tuple[type[BaseException], ...] = (Exception,)
+
+    def __init__(
+        self,
+        max_retries: int = 3,
+        *,
+        delay: Duration = timedelta(seconds=1),
+        backoff: float = 2.0,
+        max_delay: Duration = timedelta(minutes=5),
+        jitter: bool = True,
+        on: tuple[type[BaseException], ...] = (Exception,),
+    ) -> None:
+        given = {"max_retries": max_retries, "delay": delay, "backoff": backoff, "max_delay": max_delay}
+        try:
+            super().__init__(**given, jitter=jitter, on=on)
+        except ValidationError as error:
+            raise refused(error, {**given, "jitter": jitter, "on": on}) from None
 
     def wants(self, error: BaseException, tries: int) -> bool:
         """Whether a try that ended with `error`, after `tries` tries in all, is to be followed by another."""
@@ -144,11 +164,11 @@ class Policies(BaseModel):
 
     misfire: Misfire = Misfire.FIRE_ONCE
     misfire_grace: NonNegativeDuration | None = None
-    max_catchup: int = Field(default=1000, ge=1)
+    max_catchup: int = Field(default=1000, ge=1, strict=True)
     overlap: Overlap = Overlap.SKIP
     recovery: Recovery = Recovery.RERUN
     jitter: NonNegativeDuration = timedelta(0)
-    max_runs: int | None = Field(default=None, ge=1)
+    max_runs: int | None = Field(default=None, ge=1, strict=True)
     tags: tuple[str, ...] = ()
 
     @property

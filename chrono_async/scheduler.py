@@ -20,7 +20,6 @@ from .engine import (
     Settings,
     State,
     ThreadSafe,
-    dump_arguments,
     make_instance_id,
     read_job,
     stop_on_signals,
@@ -239,7 +238,7 @@ class AsyncScheduler(JobDecorators):
         `args` and `kwargs`, what JSON can hold, take the place of the job's own. One request waits at a time: a second
         one joins it. Works for a job whose function lives elsewhere.
         """
-        return await self._desk.trigger(job_id, dump_arguments(args, kwargs))
+        return await self._desk.trigger(job_id, args, kwargs)
 
     async def get_job(self, job_id: str) -> JobInfo:
         """Return the job as it stands in the storage; `JobNotFoundError` if it is not there."""

@@ -6,7 +6,6 @@ from .context import RunContext, current_run
 from .declarations import Declarations
 from .desk import Desk, NewJob, read_job
 from .health import Health, take_health
-from .run import dump_arguments
 from .session import Session
 from .settings import LeaderElection, Settings, make_instance_id
 from .signals import stop_on_signals
@@ -27,7 +26,6 @@ __all__ = [
     "State",
     "ThreadSafe",
     "current_run",
-    "dump_arguments",
     "make_instance_id",
     "read_job",
     "stop_on_signals",

@@ -6,7 +6,7 @@ whose function lives elsewhere can be paused, resumed, triggered and removed all
 """
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -21,11 +21,11 @@ from ..errors import (
 )
 from ..events import JobAdded, JobEvent, JobPaused, JobRemoved, JobRescheduled, JobResumed
 from ..models import Definition, JobInfo, JobRecord, RegisterVerdict, Trigger, due_of, run_id
-from ..options import JobFunc, JobOptions, ReadOptions, check_func, is_coroutine_function, read_options
+from ..options import JobFunc, JobOptions, LocalOptions, ReadOptions, check_func, is_coroutine_function, read_options
 from ..policies import default_grace
 from ..schedules import OneShotSchedule, Schedule, WindowedSchedule, bind, declared, dump
 from .registry import LocalJob, as_given, held_to_its_word
-from .run import Why
+from .run import Why, dump_arguments, parse_arguments
 from .state import State
 
 _logger = logging.getLogger("chrono_async")
@@ -81,8 +81,9 @@ class Desk:
         state = self._state
         await self._know_the_time()
         job = self._bind(new)
-        record = await self._register(new, job)
-        if record.schedule is None or record.schedule.bound != dump(as_given(job.schedule)):
+        definition = Definition(declared(new.schedule), dump(as_given(job.schedule)))
+        record = await self._register(new, job, definition)
+        if record.schedule is None or record.schedule.bound != definition.bound:
             job.adopt(record)
         job.revision = record.revision
         state.registry.add(job)
@@ -134,10 +135,9 @@ class Desk:
             has_callbacks=options.local.has_callbacks,
         )
 
-    async def _register(self, new: NewJob, job: LocalJob) -> JobRecord:
+    async def _register(self, new: NewJob, job: LocalJob, definition: Definition) -> JobRecord:
         """Register; if the storage's clock turns out to be ahead, count the next run from there."""
         state = self._state
-        definition = Definition(declared(new.schedule), dump(as_given(job.schedule)))
         first = self._first_run(new, job, state.time.now())
         for _ in range(_TRIES):
             record = JobRecord(new.id, new.name, next_run=first, schedule=definition, options=job.policies)
@@ -217,15 +217,25 @@ class Desk:
         self._tell(JobRescheduled, job_id)
         return self._info(record)
 
-    async def trigger(self, job_id: str, arguments: str = "") -> str:
+    async def trigger(
+        self, job_id: str, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None
+    ) -> str:
         """Ask for a run now. Returns the run's id; one that waits already is joined."""
-        state = self._state
+        state, arguments = self._state, dump_arguments(args, kwargs)
+        self._check_fit(job_id, arguments)
         trigger = Trigger(state.time.now(), arguments)
         waiting = await state.door.ask(state.door.storage.trigger(job_id, trigger))
         record = await state.door.ask(state.door.storage.get_job(job_id))
         if job_id in state.registry:
             state.arm(due_of(record, record.lease_until))
         return run_id(job_id, waiting.at, manual=True)
+
+    def _check_fit(self, job_id: str, arguments: str) -> None:
+        """Refuse arguments that the job's function cannot take, if it lives here."""
+        job = self._state.registry.get(job_id)
+        if job is not None and arguments:
+            args, kwargs = parse_arguments(arguments)
+            check_func(job.func, LocalOptions(args=args, kwargs=kwargs))
 
     async def get(self, job_id: str) -> JobInfo:
         """Return the job as it stands in the storage."""

@@ -234,8 +234,9 @@ class RunLoop:
         except StorageError:
             return False
         state.time.observe(answer.now)
+        trust_until = self._trust_until(sent)
         for claim, verdict in zip(claims, answer.verdicts, strict=True):
-            self._take_in(claim, verdict, answer.now, self._trust_until(sent))
+            self._take_in(claim, verdict, answer.now, trust_until)
         return True
 
     def _take_in(self, claim: Claim, verdict: ClaimVerdict, now: datetime, trust_until: float) -> None:

@@ -28,6 +28,7 @@ class Poller:
     def __init__(self, state: State) -> None:
         self._state = state
         self._started = state.time.now()
+        self._next_beat = state.time.boot()
 
     async def run(self) -> None:
         """Poll, for ever."""
@@ -68,9 +69,13 @@ class Poller:
         await asyncio.sleep(max(0, polled + _SHORTEST_PAUSE - self._state.time.boot()))
 
     async def _beat(self) -> None:
+        """Say that this instance is alive, once in a poll interval, however often there is reason to hurry."""
         state = self._state
+        if state.time.boot() < self._next_beat:
+            return
         info = InstanceInfo(state.settings.instance_id, self._started, state.time.now(), state.registry.ids)
         await state.door.ask(state.door.storage.heartbeat(info))
+        self._next_beat = state.time.boot() + state.settings.poll_interval / timedelta(seconds=1) * 0.9
 
     async def _load(self) -> None:
         """Load all that comes due within the horizon, page by page."""

@@ -19,6 +19,11 @@ class Hints:
         for event in self._listeners:
             event.set()
 
+    def give_others(self) -> None:
+        """Tell them of a change that one of them has made: a lone listener knows what it did itself."""
+        if len(self._listeners) > 1:
+            self.give()
+
     def end(self) -> None:
         """Let those who listen now stop."""
         for event in self._listeners:

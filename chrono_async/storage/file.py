@@ -144,7 +144,7 @@ class FileStorage:
     async def delete_job(self, job_id: str) -> None:
         """Forget the record and its lock, or raise `JobNotFoundError`."""
         await self._change(lambda table, _: table.delete(job_id))
-        self._hints.give()
+        self._hints.give_others()
 
     async def list_jobs(self) -> list[JobRecord]:
         """Return all records that can be read."""
@@ -175,7 +175,7 @@ class FileStorage:
         """Create the job, or join the one that is there."""
         own = self._checked(record).copy()
         registered = await self._change(lambda table, at: table.register(own, at.now))
-        self._hints.give()
+        self._hints.give_others()
         return registered
 
     async def due(
@@ -218,7 +218,7 @@ class FileStorage:
         """Give leases back unsettled."""
         given = list(releases)
         due = await self._change(lambda table, at: table.release(given, at))
-        self._hints.give()
+        self._hints.give_others()
         return due
 
     async def advance(self, job_id: str, move: RunRecord, *, revision: int, next_run: datetime | None) -> Due | None:
@@ -230,7 +230,7 @@ class FileStorage:
     async def set_paused(self, job_id: str) -> JobRecord:
         """Pause the job."""
         record = await self._change(lambda table, _: table.set_paused(job_id).copy())
-        self._hints.give()
+        self._hints.give_others()
         return record
 
     async def resume(self, job_id: str, *, revision: int, next_run: datetime | None) -> JobRecord | None:
@@ -238,7 +238,7 @@ class FileStorage:
         record = await self._change(
             lambda table, at: _copy(table.resume(job_id, revision=revision, next_run=next_run, now=at.now))
         )
-        self._hints.give()
+        self._hints.give_others()
         return record
 
     async def reschedule(
@@ -251,14 +251,14 @@ class FileStorage:
                 table.reschedule(job_id, definition, revision=revision, next_run=next_run, now=at.now)
             )
         )
-        self._hints.give()
+        self._hints.give_others()
         return record
 
     async def trigger(self, job_id: str, trigger: Trigger) -> Trigger:
         """Ask for a manual run."""
         self._hold(arguments=trigger.arguments)
         waiting = await self._change(lambda table, at: table.trigger(job_id, trigger, at.now))
-        self._hints.give()
+        self._hints.give_others()
         return waiting
 
     async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:

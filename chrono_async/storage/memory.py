@@ -64,7 +64,7 @@ class InMemoryStorage:
     async def delete_job(self, job_id: str) -> None:
         """Forget the record and its lock, or raise `JobNotFoundError`."""
         self._table.delete(job_id)
-        self._hints.give()
+        self._hints.give_others()
 
     async def list_jobs(self) -> list[JobRecord]:
         """Return all records."""
@@ -89,7 +89,7 @@ class InMemoryStorage:
     async def register(self, record: JobRecord) -> Registered:
         """Create the job, or join the one that is there."""
         registered = self._table.register(checked(record), self._clock.now())
-        self._hints.give()
+        self._hints.give_others()
         return registered
 
     async def due(
@@ -125,7 +125,7 @@ class InMemoryStorage:
     async def release(self, releases: Sequence[Release]) -> list[Due | None]:
         """Give leases back unsettled."""
         due = self._table.release(releases, self._moment())
-        self._hints.give()
+        self._hints.give_others()
         return due
 
     async def advance(self, job_id: str, move: RunRecord, *, revision: int, next_run: datetime | None) -> Due | None:
@@ -135,13 +135,13 @@ class InMemoryStorage:
     async def set_paused(self, job_id: str) -> JobRecord:
         """Pause the job."""
         record = self._table.set_paused(job_id)
-        self._hints.give()
+        self._hints.give_others()
         return record.copy()
 
     async def resume(self, job_id: str, *, revision: int, next_run: datetime | None) -> JobRecord | None:
         """Let the job run again from `next_run`."""
         record = self._table.resume(job_id, revision=revision, next_run=next_run, now=self._clock.now())
-        self._hints.give()
+        self._hints.give_others()
         return record and record.copy()
 
     async def reschedule(
@@ -150,13 +150,13 @@ class InMemoryStorage:
         """Replace schedule and pointer."""
         now = self._clock.now()
         record = self._table.reschedule(job_id, definition, revision=revision, next_run=next_run, now=now)
-        self._hints.give()
+        self._hints.give_others()
         return record and record.copy()
 
     async def trigger(self, job_id: str, trigger: Trigger) -> Trigger:
         """Ask for a manual run."""
         waiting = self._table.trigger(job_id, trigger, self._clock.now())
-        self._hints.give()
+        self._hints.give_others()
         return waiting
 
     async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:

@@ -5,7 +5,7 @@ The history: what has become of a job's fire times, the newest first.
 from datetime import timedelta
 
 from chrono_async import AsyncScheduler, InMemoryStorage, RunStatus
-from chrono_async.testing import Fault, FaultyStorage
+from chrono_async.testing import Fault, FaultyStorage, Recorder
 
 
 async def work():
@@ -70,21 +70,27 @@ async def test_one_shot_jobs_by_the_thousand_leave_no_more_than_the_bound_either
 
 
 async def test_a_run_whose_instance_was_cut_off_is_shown_as_abandoned(sim):
-    """Its lease runs out, the occurrence is due again, and the next claim of it is attempt 2."""
-    shared = InMemoryStorage(clock=sim.clock)
+    """
+    Its lease runs out, the occurrence is due again, and the next claim of it is attempt 2.
+
+    By then the first run has ended: an owner that cannot renew cancels it before the lease can pass to somebody else.
+    """
+    shared, recorder = InMemoryStorage(clock=sim.clock), Recorder(sim.clock)
     way = FaultyStorage(shared)
     async with (
         AsyncScheduler(storage=way, clock=sim.clock, instance_id="a", lock_ttl=60) as a,
         AsyncScheduler(storage=shared, clock=sim.clock, instance_id="b", lock_ttl=60) as b,
     ):
-        due = (await a.add_one_shot_job("slow", "", sim.sleep, 1, args=(300,))).next_run
+        due = (await a.add_one_shot_job("slow", "", recorder.job, 1, args=(300,))).next_run
         await sim.advance(2)
         way.fail(Fault.REFUSED)
-        await b.add_one_shot_job("slow", "", sim.sleep, 1, args=(300,))
+        await b.add_one_shot_job("slow", "", recorder.job, 1, args=(300,))
         await sim.advance(600)
         completed, abandoned = await b.list_runs("slow")
         way.heal()
     assert (abandoned.status, abandoned.instance_id, abandoned.attempt) == (RunStatus.ABANDONED, "a", 1)
     assert (completed.status, completed.instance_id, completed.attempt) == (RunStatus.COMPLETED, "b", 2)
     assert completed.run_id == abandoned.run_id
+    assert [run.was_cancelled for run in recorder.runs] == [True, False]
+    assert recorder.most_at_once() == 1
     assert due + timedelta(seconds=60) <= completed.started <= due + timedelta(seconds=95)
