@@ -245,7 +245,8 @@ class RunLoop:
             case Granted():
                 state.arm(verdict.due)
                 self._runner.start(_make_run(claim, verdict, now, trust_until))
-                self._is_overlapping(claim.job, claim.due)  # the next fire time may have to interrupt this run
+                if claim.job.policies.overlap is Overlap.CANCEL_RUNNING:
+                    self._interrupt(claim.job, claim.due, state.runs.of(claim.job.id))
             case Held(until):
                 state.arm(claim.due._replace(when=max(until, now + _REARM)))
             case Early(by):
