@@ -16,25 +16,11 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
-Sample = dict[str, float]
+from ._row import Row, Sample
+
 Measure = Callable[[int], Coroutine[Any, Any, Sample]]
-
-
-class Row(NamedTuple):
-    """What a contestant measured at one size, a sample a round, and the ratios of the figures that are compared."""
-
-    size: int
-    name: str
-    samples: list[Sample]
-    ratios: dict[str, list[float]]
-
-    def median(self, figure: str) -> float:
-        return median(self.values(figure))
-
-    def values(self, figure: str) -> list[float]:
-        return [sample[figure] for sample in self.samples]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from ._measure import Row
+from ._row import Row
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
