@@ -126,11 +126,6 @@ class JobRecord:
             return None
         return self.claimed
 
-    @property
-    def is_leased(self) -> bool:
-        """Whether somebody holds this job, or held it and has not been heard of."""
-        return self.owner is not None
-
 
 _all_fields = attrgetter(*(f.name for f in fields(JobRecord)))
 

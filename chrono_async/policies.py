@@ -288,23 +288,3 @@ def default_grace(policies: Policies, poll_interval: timedelta) -> timedelta:
 
 def _utc(moment: datetime | None) -> datetime | None:
     return moment if moment is None or moment.tzinfo is UTC else moment.astimezone(UTC)
-
-
-__all__ = [
-    "DEFAULT_POLICIES",
-    "MAX_ATTEMPTS",
-    "Backlog",
-    "Duration",
-    "Misfire",
-    "Missed",
-    "Move",
-    "Overlap",
-    "Policies",
-    "Recovery",
-    "Retry",
-    "default_grace",
-    "jitter_offset",
-    "move_after_run",
-    "move_at_claim",
-    "resolve_backlog",
-]

@@ -324,3 +324,17 @@ async def test_the_other_words_of_cron_are_understood_here_too(sim):
         last = await s.add_cron_job("last", "", work, "0 0 L * *", dialect="extended")
     assert both.next_run == datetime(2026, 2, 13, tzinfo=UTC)
     assert last.next_run == datetime(2026, 1, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("ago", "runs"), [(1, 1), (29, 1), (31, 0)])
+async def test_a_one_shot_whose_moment_has_only_just_gone_by_still_runs(sim, ago, runs):
+    """A slow start must not lose it; but a date of last year, still in the code, must not run at every start."""
+    ran = []
+
+    async def job():
+        ran.append(sim.now)
+
+    async with AsyncScheduler(clock=sim.clock, storage_poll_interval=30) as s:
+        await s.add_one_shot_job("once", "", job, at=sim.now - timedelta(seconds=ago))
+        await sim.sleep(60)
+    assert len(ran) == runs

@@ -10,6 +10,7 @@ import pytest
 from chrono_async import (
     AsyncScheduler,
     InMemoryStorage,
+    InvalidJobFuncError,
     InvalidOptionError,
     JobNotFoundError,
     JobStatus,
@@ -157,3 +158,17 @@ async def test_who_is_not_there_cannot_be_triggered(sim):
     async with AsyncScheduler(clock=sim.clock) as s:
         with pytest.raises(JobNotFoundError):
             await s.trigger_job("nobody")
+
+
+async def test_arguments_that_the_function_cannot_take_are_refused_at_once(sim):
+    """Rather than failing a run that somebody waits for."""
+
+    async def greet(name):
+        pass
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("greet", "", greet, 60, args=["you"])
+        with pytest.raises(InvalidJobFuncError, match="cannot be called"):
+            await s.trigger_job("greet", args=["you", "me"])
+        run_id = await s.trigger_job("greet", kwargs={"name": "me"})
+        assert (await s.wait_for_job("greet", run_id=run_id)).status is JobStatus.COMPLETED

@@ -18,7 +18,7 @@ def test_a_record_of_nothing_but_a_name_is_a_pending_job_without_a_next_run():
     assert (record.status, record.paused, record.last_run, record.next_run) == (JobStatus.PENDING, False, None, None)
     assert (record.run_count, record.error_count, record.last_error) == (0, 0, "")
     assert record.options is DEFAULT_POLICIES
-    assert not record.is_leased
+    assert record.owner is None
 
 
 def test_the_seeds_nine_fields_come_first():
