@@ -1,7 +1,8 @@
 """
 How long does the import take, and how much does the base install bring along?
 
-Each sample is the median over N fresh processes, from their start to their end; bare imports asyncio and nothing else.
+Each sample is the median over N fresh processes, from their start to their end, after one that leaves compiled bytecode
+behind, as an installer does; bare imports asyncio and nothing else.
 After the table: the distributions of the base install, and the packages that take the most of the import's time.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from importlib.metadata import requires
 from importlib.util import find_spec
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from ._measure import Question, Sample
 
@@ -35,7 +37,9 @@ def enter(name: str, module: str) -> None:
     async def _(size: int) -> Sample:
         if find_spec(module.partition(".")[0]) is None:
             raise ImportError(module)
-        walls, cpus = zip(*(milliseconds(module) for _ in range(size)), strict=True)
+        with TemporaryDirectory() as bytecode:
+            milliseconds(module, bytecode)
+            walls, cpus = zip(*(milliseconds(module, bytecode) for _ in range(size)), strict=True)
         return {"milliseconds": median(walls), "CPU milliseconds": median(cpus), "imports": size}
 
 
@@ -43,10 +47,13 @@ for _name, _module in _MODULES.items():
     enter(_name, _module)
 
 
-def milliseconds(module: str) -> tuple[float, float]:
+def milliseconds(module: str, bytecode: str) -> tuple[float, float]:
     """Return what importing takes in a fresh process, by the clock and of the processor."""
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begun, before = time.perf_counter(), os.times()
-    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", f"import {module}"], check=True, env={**environ, "PYTHONPYCACHEPREFIX": bytecode}
+    )
     wall, after = time.perf_counter() - begun, os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return wall * 1e3, cpu * 1e3

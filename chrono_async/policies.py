@@ -116,7 +116,9 @@ class Retry(BaseModel):
     timeout is a `TimeoutError`.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True
+    )
 
     max_retries: int = Field(default=3, ge=0, strict=True)
     delay: NonNegativeDuration = timedelta(seconds=1)
@@ -160,7 +162,9 @@ class Retry(BaseModel):
 class Policies(BaseModel):
     """The options of a job that its record carries, because more than the function's own process needs them."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="float")
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", ser_json_timedelta="float", defer_build=True
+    )
 
     misfire: Misfire = Misfire.FIRE_ONCE
     misfire_grace: NonNegativeDuration | None = None
@@ -182,7 +186,7 @@ class Policies(BaseModel):
         return self.overlap is Overlap.ALLOW
 
 
-DEFAULT_POLICIES = Policies()
+DEFAULT_POLICIES = Policies.model_construct()  # which validates nothing, and so builds no validator at import
 
 
 def resolve_backlog(

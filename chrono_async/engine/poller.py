@@ -82,7 +82,7 @@ class Poller:
         state, last, more = self._state, None, True
         while more:
             now = state.time.now()
-            until = horizon_end(now, state.settings.horizon)
+            until = horizon_end(now, state.horizon)
             page = await state.door.ask(
                 state.door.storage.due(now, until, exclude=state.unknown, limit=_PAGE, after=last)
             )

@@ -40,9 +40,11 @@ class State:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """No new claims; pauses between tries end."""
     timeline: Timeline = field(init=False)
+    horizon: timedelta = field(init=False)
 
     def __post_init__(self) -> None:
         self.timeline = Timeline(on_earlier=self._wake)
+        self.horizon = self.settings.horizon
 
     @classmethod
     def make(cls, settings: Settings, storage: LeasingStorage, clock: Clock, bus: EventBus) -> "State":
@@ -70,7 +72,7 @@ class State:
             self._look_at_own_run(job, due)
             return
         at = deadline(job, due)
-        if at <= horizon_end(self.time.now(), self.settings.horizon):
+        if at <= horizon_end(self.time.now(), self.horizon):
             self.timeline.arm(due, at)
 
     def _look_at_own_run(self, job: LocalJob, due: Due) -> None:

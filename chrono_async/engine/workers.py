@@ -3,7 +3,6 @@ The warning for those who run several workers and forgot the storage: each of th
 """
 
 import logging
-import multiprocessing
 import os
 import sys
 from collections.abc import Mapping
@@ -22,10 +21,16 @@ def warn_if_one_of_several() -> None:
     sign = sign_of_workers(
         os.environ,
         is_gunicorn="gunicorn.arbiter" in sys.modules,
-        has_parent=multiprocessing.parent_process() is not None,
+        has_parent=_has_parent(),
     )
     if sign:
         _logger.warning(_ADVICE, sign)
+
+
+def _has_parent() -> bool:
+    """Whether multiprocessing has started this process: it has then been imported, which is dear to do for nothing."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def sign_of_workers(environ: Mapping[str, str], *, is_gunicorn: bool, has_parent: bool) -> str | None:

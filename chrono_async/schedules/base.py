@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from ..durations import to_positive
 from ..errors import ScheduleError
 
-_LENGTHS = TypeAdapter(timedelta)
+_LENGTHS = TypeAdapter(timedelta, config=ConfigDict(defer_build=True))
 
 MICROSECOND = timedelta(microseconds=1)
 FIRST = datetime.min.replace(tzinfo=UTC)
@@ -38,7 +38,8 @@ class ScheduleModel(BaseModel):
     and with the same words.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    # Built when the first of its kind is: a program that has no use for one does not pay for it at import.
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     def _build(self, fields: Mapping[str, object]) -> None:
         """Do what pydantic's own constructor does, and answer a bad value with our error."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from ..errors import ScheduleError
 from ._custom import describe
 from .base import Schedule
+from .interval import IntervalSchedule
 from .one_shot import OneShotSchedule
 from .window import WindowedSchedule, from_json, is_ours
 
@@ -33,6 +34,8 @@ def bind(
     """
     if is_ours(schedule):
         schedule = schedule.bind(job_id=job_id, timezone=timezone, now=now, start_at=start_at)
+    if isinstance(schedule, IntervalSchedule) and start_at == schedule.start:
+        start_at = None  # a grid begins by itself
     if start_at is None and end_at is None:
         return schedule
     return WindowedSchedule(schedule, start_at=start_at, end_at=end_at)

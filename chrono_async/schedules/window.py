@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Literal, Self, TypeGuard
 
 from pydantic import (
+    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -99,7 +100,7 @@ _OURS = frozenset({CronSchedule, IntervalSchedule, OneShotSchedule, WindowedSche
 AnySchedule = Annotated[_Ours, Field(discriminator="kind")]
 """Any schedule of this library, as a field of a pydantic model: told apart by `kind`."""
 
-_SCHEDULES: TypeAdapter[_Ours] = TypeAdapter(AnySchedule)
+_SCHEDULES: TypeAdapter[_Ours] = TypeAdapter(AnySchedule, config=ConfigDict(defer_build=True))
 
 
 def is_ours(schedule: Schedule) -> TypeGuard[_Ours]:
