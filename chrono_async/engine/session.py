@@ -19,6 +19,7 @@ from .run import Run, Why
 from .runner import Runner
 from .settler import Settler
 from .state import State
+from .storage_door import check_home
 from .watchdog import Watchdog
 
 _logger = logging.getLogger("chrono_async")
@@ -39,6 +40,7 @@ class Session:
         self._cut = asyncio.Event()
         self._stopping = asyncio.Event()
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        state.door.home = self.loop
         self._task = self.loop.create_task(self._main())
 
     @property
@@ -53,6 +55,7 @@ class Session:
 
     def request_stop(self, timeout: float | None) -> None:
         """Begin to drain; after `timeout` seconds, what still runs is cancelled. Asked again, the sooner end counts."""
+        check_home(self.loop)
         self._stopping.set()
         self.state.draining.set()
         self.state.wake.set()
@@ -88,6 +91,7 @@ class Session:
             if watchdog is not None:
                 watchdog.stop()
             state.timeline.clear()
+            state.door.home = None
         state.bus.tell(SchedulerStopped(state.time.now(), state.settings.instance_id, tuple(r.job.id for r in leaked)))
 
     async def _drain(self, loop: asyncio.Task[None]) -> list[Run]:

@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Sized
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from ..errors import ChronoError, StorageError
+from ..errors import ChronoError, SchedulerRunningError, StorageError
 from ..events import EventBus, StorageFailing, StorageRecovered
 from ..storage.base import LeasingStorage
 from .storage_time import StorageTime
@@ -31,12 +31,19 @@ class StorageDoor:
         self.failures: int = 0
         self.error: str = ""
         self.last_answer: datetime | None = None
+        self.home: asyncio.AbstractEventLoop | None = None
+        """The event loop that the scheduler runs on, for as long as it runs."""
         self._time, self._bus = time, bus
         self._limit = limit / timedelta(seconds=1)
 
     async def ask(self, call: Coroutine[Any, Any, T], *, limit: float | None = None) -> T:
         """Await a call for so many seconds at most; what goes wrong is a `StorageError`, or stays a `ChronoError`."""
         seconds = self._limit if limit is None else min(limit, self._limit)
+        try:
+            check_home(self.home)
+        except SchedulerRunningError:
+            call.close()  # or Python would complain that nobody awaited it
+            raise
         try:
             async with asyncio.timeout(seconds):
                 answer = await call
@@ -81,6 +88,15 @@ class StorageDoor:
             _logger.warning("%s; trying again until it answers", error)
             self._bus.tell(StorageFailing(self._time.now(), error))
         return error
+
+
+def check_home(home: asyncio.AbstractEventLoop | None) -> None:
+    """Refuse to work on another event loop than the one that the scheduler runs on; in a forked child too."""
+    if home is not None and home is not asyncio.get_running_loop() and not home.is_closed():
+        raise SchedulerRunningError(
+            "the scheduler runs on another event loop: use s.threadsafe from other threads, "
+            "and a scheduler of its own on another loop or in a forked process"
+        )
 
 
 def _is_cancelled() -> bool:

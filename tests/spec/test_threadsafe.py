@@ -3,11 +3,19 @@ From other threads: `s.threadsafe`.
 """
 
 import asyncio
+import os
 import threading
+import warnings
 
 import pytest
 
-from chrono_async import AsyncScheduler, JobAlreadyExistsError, JobNotFoundError, SchedulerStoppedError
+from chrono_async import (
+    AsyncScheduler,
+    JobAlreadyExistsError,
+    JobNotFoundError,
+    SchedulerRunningError,
+    SchedulerStoppedError,
+)
 
 
 async def work():
@@ -99,3 +107,53 @@ async def test_a_plain_job_may_stop_its_scheduler(sim):
     await s.add_one_shot_job("last", "", lambda: s.threadsafe.call(s.stop), 1)
     await s.run_forever(handle_signals=False)
     assert (await s.get_job("last")).run_count == 1
+
+
+@pytest.mark.parametrize("verb", ["list_jobs", "stop", "start"])
+async def test_a_verb_on_another_loop_is_refused(sim, verb):
+    """Its tasks, locks and events belong to one loop; another one would break them without a word."""
+    async with AsyncScheduler(clock=sim.clock) as s:
+
+        def elsewhere():
+            with pytest.raises(SchedulerRunningError, match=r"another event loop|is running"):
+                asyncio.run(getattr(s, verb)())
+
+        await in_a_thread(elsewhere)
+        assert s.is_running
+        assert await s.list_jobs() == []
+
+
+def test_a_stopped_scheduler_may_go_on_on_another_loop():
+    """As scripts that call asyncio.run twice do, and tests that have a loop each."""
+    s = AsyncScheduler()
+
+    async def live():
+        async with s:
+            await s.add_interval_job("beat", "", work, 10, replace=True)
+
+    asyncio.run(live())
+    assert [job.id for job in asyncio.run(s.list_jobs())] == ["beat"]
+    asyncio.run(live())
+
+
+def test_a_forked_child_cannot_touch_its_parents_scheduler():
+    """It has a copy of everything, leases too; so it is told to make a scheduler of its own."""
+
+    async def live():
+        async with AsyncScheduler() as s:
+            child = os.fork()
+            if child == 0:
+                os._exit(is_refused(s))
+            _, status = await asyncio.to_thread(os.waitpid, child, 0)
+            return os.waitstatus_to_exitcode(status)
+
+    def is_refused(s):
+        try:
+            asyncio.new_event_loop().run_until_complete(s.list_jobs())
+        except SchedulerRunningError:
+            return 0
+        return 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: a fork beside the watchdog's thread
+        assert asyncio.run(live()) == 0
