@@ -156,6 +156,16 @@ class Table(Shelf):
             return False
         return self._hold(record, lease, Lock(lease.owner, until), lease_until)
 
+    def shorten(self, job_id: str, until: float, length: timedelta, at: Moment) -> None:
+        """Let the lock that ends at `until` end when its length has passed from now, if that is earlier."""
+        lock, record = self.locks.get(job_id), self.records.get(job_id)
+        end = at.boot + length.total_seconds()
+        if lock is None or lock.until != until or lock.until <= end:
+            return
+        self.locks[job_id] = Lock(lock.owner, end)
+        if record is not None and record.owner == lock.owner:
+            record.lease_until = at.now + length
+
     def settle(self, outcomes: Sequence[Outcome], at: Moment) -> list[Settled]:
         """Write each outcome on its own."""
         return [self._settle(outcome, at) for outcome in outcomes]
