@@ -19,12 +19,9 @@ from ._doors import in_utc
 from ._optimistic import OptimisticLedger, Reading, Written
 from ._redis_channel import Channel
 from ._redis_rows import (
-    UNREADABLE,
     Page,
     Row,
     bytes_of,
-    change_for_script,
-    decode,
     due_from,
     encode,
     ids_of,
@@ -35,7 +32,9 @@ from ._redis_rows import (
     page_of,
     place_of,
     runs_of,
+    stored_of,
     words_of,
+    words_of_changes,
 )
 from ._rows import instant_of, microseconds_of
 from ._sheet import Change, Floors, Kept, Stored
@@ -104,15 +103,10 @@ class RedisStorage(OptimisticLedger[Row]):
 
     def _stored(self, lines: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Stored[Row]], list[str]]:
         """Return the jobs in the lines of a reply, and the ids of those that cannot be read."""
-        stored, unreadable = {}, []
-        for job_id, line in lines:
-            if line:
-                try:
-                    stored[job_id] = decode(job_id, line)
-                except UNREADABLE as error:
-                    self._report(job_id, error)
-                    unreadable.append(job_id)
-        return stored, unreadable
+        stored, unreadable = stored_of(lines)
+        for job_id, error in unreadable.items():
+            self._report(job_id, error)
+        return stored, list(unreadable)
 
     def _report(self, job_id: str, error: Exception) -> None:
         if job_id not in self._reported:
@@ -122,8 +116,8 @@ class RedisStorage(OptimisticLedger[Row]):
             )
 
     async def _write(self, changes: Sequence[Change[Row]], floors: Floors | None) -> Written:
-        told = json_of([change_for_script(change) for change in changes])
-        now, _, taken = await self._link.run(link.WRITE, told, *(floors or Floors()), *self._bounds)
+        words = words_of_changes(changes)
+        now, _, taken = await self._link.run(link.WRITE, *words, *(floors or Floors()), *self._bounds)
         written = {change.job_id for change, flag in zip(changes, taken, strict=True) if flag == ord("1")}
         return Written(instant_of(int(now)), written)
 

@@ -1,19 +1,26 @@
 -- Jobs as they are to be from now on, each only if its version is still the one that was read.
 --
--- ARGV: the changes as JSON, each [id, version, row or false, due, next, bury, end of the lease, runs]; the floors of
--- tokens and of revisions; how many runs to keep of a job and of all. A score is false for none.
+-- ARGV: of each change id, version, when due, pointer, when to bury, end of the lease and number of runs, one after
+-- another in one JSON list, false for no such score; their rows, a line each, empty for a job that is to be forgotten;
+-- the rows of their runs, a line each; the floors of tokens and revisions; how many runs to keep of a job and of all.
 -- Returns which changes took effect, and the version that those jobs have now.
-local changes = cjson.decode(ARGV[1])
-local history, total = tonumber(ARGV[4]), tonumber(ARGV[5])
+local changes, WIDTH = cjson.decode(ARGV[1]), 7
+local history, total = tonumber(ARGV[6]), tonumber(ARGV[7])
 local last = redis.call('HMGET', meta, 'tick', 'token', 'revision')
 local tick = math.max(tonumber(last[1] or 0) + 1, now)
 local version = digits(tick)
 
-local ids = {}
-for at, change in ipairs(changes) do
-    ids[at] = change[1]
+local ids, with_runs = {}, {}
+for at = 1, #changes, WIDTH do
+    ids[#ids + 1] = changes[at]
+    if changes[at + 6] > 0 and history > 0 then
+        with_runs[#with_runs + 1] = changes[at]
+    end
 end
-local before, logs = values_of(jobs, ids), values_of(log, ids)
+local before, logs = values_of(jobs, ids), {}
+for at, numbers in ipairs(values_of(log, with_runs)) do
+    logs[with_runs[at]] = numbers or ''
+end
 
 -- What is there but cannot be read has a version that nobody knows.
 local function version_and_end_of(value)
@@ -21,59 +28,74 @@ local function version_and_end_of(value)
     return tonumber(number or -1), tonumber(held_until or -1)
 end
 
-local set, gone = {}, {}
+local set, gone, new_runs, new_order, new_logs, old_runs, old_order = {}, {}, {}, {}, {}, {}, {}
 local scores, unscored = { {}, {}, {}, {} }, { {}, {}, {}, {} }
 local DUE, NEXT, BURY, LEASED = 1, 2, 3, 4
-local new_runs, new_order, old_runs, old_order, new_logs = {}, {}, {}, {}, {}
 
 local function place(which, id, score)
+    local list = score and scores[which] or unscored[which]
     if score then
-        table.insert(scores[which], digits(score))
-        table.insert(scores[which], id)
-    else
-        table.insert(unscored[which], id)
+        list[#list + 1] = score
     end
+    list[#list + 1] = id
 end
 
-local function remember(id, numbers, rows)
+local function remember(id, rows)
+    local numbers = logs[id]
     for _, row in ipairs(rows) do
         tick = tick + 1
         local number = digits(tick)
         numbers = number .. numbers
-        table.insert(new_runs, number)
-        table.insert(new_runs, row)
-        table.insert(new_order, number)
-        table.insert(new_order, number .. ':' .. id)
+        new_runs[#new_runs + 1] = number
+        new_runs[#new_runs + 1] = row
+        new_order[#new_order + 1] = number
+        new_order[#new_order + 1] = number .. ':' .. id
     end
     for at = history * DIGITS + 1, #numbers, DIGITS do
         local number = string.sub(numbers, at, at + DIGITS - 1)
-        table.insert(old_runs, number)
-        table.insert(old_order, number .. ':' .. id)
+        old_runs[#old_runs + 1] = number
+        old_order[#old_order + 1] = number .. ':' .. id
     end
-    table.insert(new_logs, id)
-    table.insert(new_logs, string.sub(numbers, 1, history * DIGITS))
+    new_logs[#new_logs + 1] = id
+    new_logs[#new_logs + 1] = string.sub(numbers, 1, history * DIGITS)
 end
 
-local taken = {}
-for at, change in ipairs(changes) do
-    local id, expected, row, held_until, rows = change[1], change[2], change[3], change[7], change[8]
-    local found, was_held_until = version_and_end_of(before[at])
-    taken[at] = found == expected and '1' or '0'
-    if found == expected then
-        if row then
-            table.insert(set, id)
-            table.insert(set, version .. ' ' .. digits(held_until or 0) .. ' ' .. row)
+-- A pattern would look at each character by itself.
+local function next_line_of(text)
+    local from = 1
+    return function()
+        local first, till = from, string.find(text, '\n', from, true)
+        from = till + 1
+        return string.sub(text, first, till - 1)
+    end
+end
+
+local taken, next_row, next_run_row = {}, next_line_of(ARGV[2]), next_line_of(ARGV[3])
+for at = 1, #changes, WIDTH do
+    local id, row, rows = changes[at], next_row(), {}
+    for n = 1, changes[at + 6] do
+        rows[n] = next_run_row()
+    end
+    local found, was_held_until = version_and_end_of(before[(at - 1) / WIDTH + 1])
+    if found ~= changes[at + 1] then
+        taken[#taken + 1] = '0'
+    else
+        taken[#taken + 1] = '1'
+        local held_until = changes[at + 5]
+        if row == '' then
+            gone[#gone + 1] = id
         else
-            table.insert(gone, id)
+            set[#set + 1] = id
+            set[#set + 1] = version .. ' ' .. digits(held_until or 0) .. ' ' .. row
         end
-        place(DUE, id, change[4])
-        place(NEXT, id, change[5])
-        place(BURY, id, change[6])
+        place(DUE, id, changes[at + 2])
+        place(NEXT, id, changes[at + 3])
+        place(BURY, id, changes[at + 4])
         if (held_until or 0) ~= was_held_until then -- else it is the lease that it was, begun when it was
             place(LEASED, id, held_until and now)
         end
-        if history > 0 and #rows > 0 then
-            remember(id, logs[at] or '', rows)
+        if logs[id] then
+            remember(id, rows)
         end
     end
 end
@@ -91,7 +113,7 @@ in_parts('HDEL', runs, old_runs)
 in_parts('ZREM', order, old_order)
 forget_surplus(total, #new_runs + 100)
 
-local token = math.max(tonumber(last[2] or 0), tonumber(ARGV[2]))
-local revision = math.max(tonumber(last[3] or 0), tonumber(ARGV[3]))
+local token = math.max(tonumber(last[2] or 0), tonumber(ARGV[4]))
+local revision = math.max(tonumber(last[3] or 0), tonumber(ARGV[5]))
 redis.call('HSET', meta, 'tick', digits(tick), 'token', digits(token), 'revision', digits(revision))
 return { digits(now), version, table.concat(taken) }
