@@ -20,6 +20,7 @@ try:
     from redis.asyncio import BlockingConnectionPool, Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError as ConnectionLostError
     from redis.exceptions import NoScriptError, RedisError, ResponseError
 except ModuleNotFoundError as error:
     _MISSING = "RedisStorage needs a package more: pip install 'chrono-async[redis]'"
@@ -82,6 +83,15 @@ class Link:
         self._is_fit = False
         self._has_warned = False
 
+    async def ask(self, script: Script, *arguments: bytes | str | int) -> list[Any]:
+        """Run a script that changes nothing; once more if the connection turns out to have been closed meanwhile."""
+        try:
+            return await self.run(script, *arguments)
+        except StorageError as error:
+            if not isinstance(error.__cause__, ConnectionLostError):
+                raise
+        return await self.run(script, *arguments)
+
     async def run(self, script: Script, *arguments: bytes | str | int) -> list[Any]:
         """Run a script and return its answer."""
         with translated():
@@ -121,8 +131,8 @@ class Link:
             timeout=seconds,
             socket_timeout=seconds,
             socket_connect_timeout=seconds,
-            socket_keepalive=True,
             health_check_interval=30,
+            **({} if cast(str, self._url).startswith("unix:") else {"socket_keepalive": True}),
             # What is sent again after a lost answer could be done twice. Who asked knows how to ask again.
             retry=Retry(NoBackoff(), 0),
         )

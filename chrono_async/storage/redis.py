@@ -96,7 +96,7 @@ class RedisStorage(OptimisticLedger[Row]):
     # ── what the ledger needs ────────────────────────────────────────────────────────────────────────────────────────
 
     async def _read(self, job_ids: Sequence[str], *, floors: bool, history: bool) -> Reading[Row]:
-        now, token, revision, rows, runs = await self._link.run(link.READ, json_of(list(job_ids)), int(history))
+        now, token, revision, rows, runs = await self._link.ask(link.READ, json_of(list(job_ids)), int(history))
         stored, unreadable = self._stored(lines_of(rows, job_ids))
         at = Moment(instant_of(int(now)), int(now) / 1_000_000)
         return Reading(at, stored, Floors(int(token), int(revision)), runs_of(runs), unreadable)
@@ -135,7 +135,7 @@ class RedisStorage(OptimisticLedger[Row]):
         found: dict[str, Stored[Row]] = {}
         cursor: bytes | int = 0
         while cursor != b"0":
-            cursor, ids, rows = await self._link.run(link.LIST, cursor)
+            cursor, ids, rows = await self._link.ask(link.LIST, cursor)
             found |= self._stored(lines_of(rows, ids_of(ids)))[0]
         records = (found[job_id].kept.record for job_id in sorted(found))
         return [record for record in records if record is not None]
@@ -189,13 +189,13 @@ class RedisStorage(OptimisticLedger[Row]):
     ) -> Page:
         score, job_id = ("", "") if last is None else last
         words = (index, until, limit, score, bytes_of(job_id), int(is_buried), json_of(list(exclude)))
-        return page_of(await self._link.run(link.DUE, *words))
+        return page_of(await self._link.ask(link.DUE, *words))
 
     async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:
         """Return the latest rows of the history, the newest first."""
         if limit <= 0:
             return []
-        (rows,) = await self._link.run(link.RUNS, limit, int(job_id is not None), bytes_of(job_id or ""))
+        (rows,) = await self._link.ask(link.RUNS, limit, int(job_id is not None), bytes_of(job_id or ""))
         return runs_of(rows)
 
     # ── who is there ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,7 +203,7 @@ class RedisStorage(OptimisticLedger[Row]):
     async def heartbeat(self, instance: InstanceInfo) -> None:
         """Say that this instance is alive; and see to what lies about."""
         name, words = bytes_of(instance.instance_id), words_of(instance)
-        ids, began, ends = await self._link.run(link.BEAT, name, words, _HEARD_OF, self._age, self._bounds[1])
+        ids, began, ends = await self._link.ask(link.BEAT, name, words, _HEARD_OF, self._age, self._bounds[1])
         if ids != b"[]":
             spans = zip(numbers_of(began), numbers_of(ends), strict=True)
             await self._shorten(dict(zip(ids_of(ids), spans, strict=True)))
@@ -222,7 +222,7 @@ class RedisStorage(OptimisticLedger[Row]):
 
     async def list_instances(self) -> list[InstanceInfo]:
         """Return the instances that were heard of lately."""
-        ids, seen, words = await self._link.run(link.INSTANCES, _HEARD_OF)
+        ids, seen, words = await self._link.ask(link.INSTANCES, _HEARD_OF)
         lines = lines_of(words, ids_of(ids))
         return [instance_of(name, line, at) for (name, line), at in zip(lines, numbers_of(seen), strict=True)]
 
