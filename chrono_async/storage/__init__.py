@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .opening import open_storage as open_storage
     from .portable import PortableStorage as PortableStorage
     from .portable import as_leasing as as_leasing
+    from .postgres import PostgresStorage as PostgresStorage
 
 _VALUES = (
     "ClaimAnswer",
@@ -74,6 +75,7 @@ _HOMES = {
     "InMemoryStorage": ".memory",
     "LeasingStorage": ".base",
     "PortableStorage": ".portable",
+    "PostgresStorage": ".postgres",
     "Storage": ".base",
     "as_leasing": ".portable",
     "open_storage": ".opening",
@@ -100,6 +102,7 @@ __all__ = [
     "PointerMove",
     "Policies",
     "PortableStorage",
+    "PostgresStorage",
     "RegisterVerdict",
     "Registered",
     "Release",
