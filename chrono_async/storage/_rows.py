@@ -29,7 +29,8 @@ SHAPED = ("declared", "bound", "options", "triggered", "manual", "flights")
 HELD = ("lock_owner", "lock_until")
 """Who holds the job, and until when, in whole microseconds of the clock that locks end by."""
 DERIVED = ("due_at", "bury_at")
-"""When there is something to do, as far as the record knows; and when there is a dead run to bury, by that clock."""
+"""When there is something to do, as far as the record knows; and when there is a dead run to bury, or a lock without a
+record to forget, by that clock."""
 
 COLUMNS = (*PLAIN, *SHAPED, *HELD, *DERIVED)
 INSTANTS = frozenset(
@@ -56,7 +57,7 @@ def row_of(job_id: str, kept: Kept) -> JobRow:
     record, lock = kept.record, kept.lock
     held = _NOBODY if lock is None else (lock.owner, _micros(lock.until))
     if record is None:
-        return (job_id, *_NO_RECORD, *_NO_SHAPE, *held, None, None)
+        return (job_id, *_NO_RECORD, *_NO_SHAPE, *held, None, None if lock is None else held[1])
     return (*_plain(record), *_shaped(record, kept.flights), *held, _due_at(record), _bury_at(record, kept))
 
 
