@@ -11,11 +11,12 @@ FROM chrono_meta m LEFT JOIN chrono_jobs j ON j.id = ANY ($1::text[]);
 
 -- name: write
 -- Rows are locked in the order of their ids, so that no two such statements can wait for each other. A row whose
--- version has changed by the time its lock is free is none of `held`: somebody else was first.
+-- version has changed by the time its lock is free is none of `held`: somebody else was first. No two lists are joined,
+-- and `IS TRUE` has the ids that were written hashed: the planner, which thinks lists short, would go through all pairs.
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::boolean[], {arrays}) AS g (was, gone, {columns})
 ), held AS MATERIALIZED (
-    SELECT j.id FROM chrono_jobs j JOIN given g ON g.id = j.id AND g.was = j.version ORDER BY j.id FOR UPDATE OF j
+    SELECT g.* FROM given g JOIN chrono_jobs j ON j.id = g.id AND j.version = g.was ORDER BY j.id FOR UPDATE OF j
 ), updated AS (
     UPDATE chrono_jobs j
     SET version = pg_current_xact_id()::text::bigint,
@@ -23,12 +24,10 @@ WITH given AS (
                         WHEN g.lock_until = j.lock_until THEN j.lock_ttl
                         ELSE g.lock_until - {now} END,
         {assignments}
-    FROM given g JOIN held h ON h.id = g.id
-    WHERE j.id = g.id AND NOT g.gone
+    FROM held g WHERE j.id = g.id AND NOT g.gone
     RETURNING j.id
 ), deleted AS (
-    DELETE FROM chrono_jobs j USING given g JOIN held h ON h.id = g.id
-    WHERE j.id = g.id AND g.gone
+    DELETE FROM chrono_jobs j USING held g WHERE j.id = g.id AND g.gone
     RETURNING j.id
 ), created AS (
     INSERT INTO chrono_jobs (version, lock_ttl, {columns})
@@ -43,7 +42,7 @@ WITH given AS (
 ), told AS (
     INSERT INTO chrono_runs ({run_columns})
     SELECT {r.run_columns} FROM unnest({run_arrays}) WITH ORDINALITY AS r ({run_columns}, place)
-    WHERE r.job_id IN (SELECT id FROM written) ORDER BY r.place
+    WHERE (r.job_id IN (SELECT id FROM written)) IS TRUE ORDER BY r.place
 ), raised AS (
     UPDATE chrono_meta
     SET token_floor = GREATEST(token_floor, {token_floor}), revision_floor = GREATEST(revision_floor, {revision_floor})
