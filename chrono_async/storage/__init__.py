@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .opening import open_storage as open_storage
     from .portable import PortableStorage as PortableStorage
     from .portable import as_leasing as as_leasing
+    from .postgres import PostgresStorage as PostgresStorage
     from .redis import RedisStorage as RedisStorage
 
 _VALUES = (
@@ -75,6 +76,7 @@ _HOMES = {
     "InMemoryStorage": ".memory",
     "LeasingStorage": ".base",
     "PortableStorage": ".portable",
+    "PostgresStorage": ".postgres",
     "RedisStorage": ".redis",
     "Storage": ".base",
     "as_leasing": ".portable",
@@ -102,6 +104,7 @@ __all__ = [
     "PointerMove",
     "Policies",
     "PortableStorage",
+    "PostgresStorage",
     "RegisterVerdict",
     "Registered",
     "Release",

@@ -164,7 +164,7 @@ class Ledger:
         """Write down the dead runs of these jobs, which no claim will ever come across."""
 
         def verb(table: Table, at: Moment, asked: Sequence[str]) -> Sequence[None]:
-            table.bury_lost(at)
+            table.bury_lost(at, asked)
             return [None] * len(asked)
 
         await self._change(job_ids, str, verb)

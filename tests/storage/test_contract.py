@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 
 from chrono_async.clock import Clock, SystemClock
-from chrono_async.storage import FileStorage, InMemoryStorage, RedisStorage
+from chrono_async.storage import FileStorage, InMemoryStorage, PostgresStorage, RedisStorage
 from chrono_async.testing.contract import StorageContract
+from tests import servers
 
-from .. import servers
 from .eight_methods import EightMethodStorage
 
 
@@ -44,6 +44,20 @@ class TestFileStorageOnTheMachinesClock(StorageContract):
     @pytest.fixture
     async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[FileStorage]:
         storage = FileStorage(tmp_path / "jobs.json")
+        yield storage
+        await storage.close()
+
+
+class TestPostgresStorage(StorageContract):
+    leases_by_boot_clock = False
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @pytest.fixture
+    async def storage(self) -> AsyncIterator[PostgresStorage]:
+        storage = PostgresStorage(servers.postgres().dsn, namespace=f"test_{uuid4().hex[:8]}")
         yield storage
         await storage.close()
 

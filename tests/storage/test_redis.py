@@ -33,8 +33,7 @@ from chrono_async.models import (
 from chrono_async.storage import LeasingStorage, RedisStorage, open_storage
 from chrono_async.storage._redis_link import WRITE
 from chrono_async.storage._redis_rows import FARTHEST
-
-from .. import servers
+from tests import servers
 
 MINUTE = timedelta(minutes=1)
 TTL = timedelta(seconds=30)
