@@ -8,7 +8,7 @@ A client belongs to the event loop that it was made on. One that is ours is made
 import asyncio
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +30,9 @@ _log = logging.getLogger("chrono_async")
 
 _KEYS = ("jobs", "due", "next", "bury", "leased", "runs", "log", "order", "meta", "instances", "seen")
 """As `redis_shared.lua` names them."""
+
+_LOOK_UP = 15.0
+"""How often who hears nothing sees whether its connection is still there."""
 
 
 class Client(Protocol):
@@ -75,6 +78,7 @@ class Link:
 
     def __init__(self, server: str | Client, namespace: str, *, max_connections: int, timeout: timedelta) -> None:
         self.prefix = f"{{{_checked(namespace)}}}:"
+        self.channel = f"{self.prefix}changes"
         self._keys = [f"{self.prefix}{name}" for name in _KEYS]
         self._url = server if isinstance(server, str) else None
         self._client = None if isinstance(server, str) else server
@@ -102,10 +106,21 @@ class Link:
             except NoScriptError:  # a server that was started anew, or told to forget its scripts
                 return await _raw(client, "EVAL", script.text, *words)
 
-    async def publish(self, channel: str, word: str) -> None:
-        """Tell a word to those who listen on a channel."""
+    async def say(self, word: str) -> None:
+        """Tell a word to all who hear."""
         with translated():
-            await (await self.client()).execute_command("PUBLISH", channel, word)
+            await (await self.client()).execute_command("PUBLISH", self.channel, word)
+
+    async def hear(self) -> AsyncIterator[str]:
+        """Yield an empty word when it has begun to hear, and then each that is said."""
+        with translated():
+            client: Any = await self.client()
+            async with client.pubsub() as pubsub:
+                await pubsub.subscribe(self.channel)
+                while True:
+                    message = await pubsub.get_message(timeout=_LOOK_UP)
+                    if message is not None:
+                        yield _word_of(message)
 
     async def client(self) -> Client:
         """Return the client, having seen that its server will keep what it is given."""
@@ -169,6 +184,11 @@ async def _raw(client: Client, *words: bytes | str | int) -> list[Any]:
     """Send a command whose answer is bytes, however the client is set up."""
     answer: list[Any] = await client.execute_command(*words, NEVER_DECODE=True)
     return answer
+
+
+def _word_of(message: dict[str, Any]) -> str:
+    data = message["data"] if message["type"] == "message" else ""
+    return data.decode() if isinstance(data, bytes) else data
 
 
 def _policy(info: Any) -> str:

@@ -15,9 +15,9 @@ from ..durations import Duration, to_positive
 from ..errors import InvalidOptionError
 from ..models import Due, DuePage, InstanceInfo, JobRecord, RunRecord
 from . import _redis_link as link
+from ._channel import Channel
 from ._doors import in_utc
 from ._optimistic import OptimisticLedger, Reading, Written
-from ._redis_channel import Channel
 from ._redis_rows import (
     Page,
     Row,
@@ -80,7 +80,7 @@ class RedisStorage(OptimisticLedger[Row]):
         self._link = link.Link(
             server, namespace, max_connections=max_connections, timeout=to_positive(timeout, "timeout")
         )
-        self._channel = Channel(self._link) if notify else None
+        self._channel = Channel(self._link.say, self._link.hear) if notify else None
         self._reported: set[str] = set()
 
     @property
