@@ -2,6 +2,7 @@
 What tests of Redis are made of: storages on a namespace of their own, and somebody else at the same server.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -88,6 +89,23 @@ async def all_due(storage: LeasingStorage, limit: int = 1000) -> list[Due]:
 def request(due: Due) -> ClaimRequest:
     assert due.next_run is not None
     return ClaimRequest(due.job_id, due.next_run, due.next_run, due.revision)
+
+
+def let_all_read_first(count: int, *storages: RedisStorage) -> None:
+    """Let nobody write before so many have read: then it is the write alone that tells who was first."""
+    gate, to_wait = asyncio.Barrier(count), iter(range(count))
+
+    def gated(ask: Callable[..., Any]) -> Callable[..., Any]:
+        async def ask_and_wait(*words: Any) -> list[Any]:
+            answer: list[Any] = await ask(*words)
+            if next(to_wait, None) is not None:
+                await gate.wait()
+            return answer
+
+        return ask_and_wait
+
+    for storage in storages:
+        storage._link.ask = gated(storage._link.ask)  # type: ignore[method-assign]
 
 
 async def claim(

@@ -19,7 +19,21 @@ from chrono_async.models import (
 from chrono_async.storage import RedisStorage
 from chrono_async.storage._redis_rows import FARTHEST
 
-from .redis_steps import LONG_AGO, MINUTE, TTL, Open, all_due, claim, jobs, keys_of, put, request, run, scripts_run
+from .redis_steps import (
+    LONG_AGO,
+    MINUTE,
+    TTL,
+    Open,
+    all_due,
+    claim,
+    jobs,
+    keys_of,
+    let_all_read_first,
+    put,
+    request,
+    run,
+    scripts_run,
+)
 
 # ── who gets what ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -30,6 +44,7 @@ async def test_two_storages_that_race_for_200_jobs_get_each_once(open_: Open) ->
     await put(one, jobs(200))
     requests = [request(due) for due in await all_due(one)]
     assert len(requests) == 200
+    let_all_read_first(20, one, two)
     answers = await asyncio.gather(
         *(storage.claim(requests[at : at + 20], f"{name}/{at}", TTL)
           for at in range(0, 200, 20) for name, storage in (("one", one), ("two", two)))
@@ -44,6 +59,7 @@ async def test_one_of_a_hundred_tasks_on_two_hosts_gets_an_occurrence(open_: Ope
     one, two = open_(), open_()
     await put(one, jobs(1))
     (due,) = await all_due(one)
+    let_all_read_first(100, one, two)
     answers = await asyncio.gather(*((one, two)[n % 2].claim([request(due)], f"{n}/1", TTL) for n in range(100)))
     assert sum(isinstance(answer.verdicts[0], Granted) for answer in answers) == 1
 
@@ -223,6 +239,9 @@ async def test_a_lease_from_the_future_is_shortened_to_its_length(
     await put(storage, jobs(2))
     await claim(storage, "job 00000")
     await an_hour_ahead(storage, "job 00001", admin, namespace, monkeypatch)
+    renamed = jobs(2)[1]
+    renamed.name = "renamed"
+    await storage.register(renamed)  # a change that does not touch the lease, which began when it began
     before = {record.id: record.lease_until for record in await storage.list_jobs()}
     await storage.heartbeat(InstanceInfo("me", LONG_AGO, LONG_AGO))
     after = {record.id: record.lease_until for record in await storage.list_jobs()}
