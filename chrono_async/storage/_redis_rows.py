@@ -24,8 +24,12 @@ from ._rows import (
 )
 from ._sheet import Change, Kept, Stored
 
-Row = tuple[Any, ...]
-"""A job's columns as JSON has them."""
+
+class Row(tuple[Any, ...]):  # noqa: SLOT001 - a tuple can have no slots but empty ones
+    """A job's columns as JSON has them; and the job itself, where the row was made from it."""
+
+    kept: Kept | None = None
+
 
 _COLUMN = {name: at for at, name in enumerate(COLUMNS)}
 _PAUSED, _NEXT_RUN = _COLUMN["paused"], _COLUMN["next_run"]
@@ -74,7 +78,9 @@ def encode(job_id: str, kept: Kept) -> Row:
     for at in _INSTANTS:
         if row[at] is not None:
             row[at] = microseconds_of(row[at])
-    return tuple(row)
+    encoded = Row(row)
+    encoded.kept = kept
+    return encoded
 
 
 def stored_of(lines: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Stored[Row]], dict[str, Exception]]:
@@ -100,7 +106,7 @@ def _one_by_one(there: Iterable[tuple[str, list[bytes]]]) -> tuple[dict[str, Sto
 
 def _stored(job_id: str, version: bytes, values: list[Any]) -> Stored[Row]:
     columns = [job_id, *values]
-    row = tuple(columns)
+    row = Row(columns)
     for at in _INSTANTS:
         if columns[at] is not None:
             columns[at] = instant_of(columns[at])

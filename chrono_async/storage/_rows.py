@@ -43,7 +43,6 @@ _plain = attrgetter(*PLAIN)
 _NOBODY: tuple[Any, ...] = (None, 0)
 _NO_RECORD: tuple[Any, ...] = (None,) * (len(PLAIN) - 1)
 _NO_SHAPE: tuple[Any, ...] = (None,) * len(SHAPED)
-_MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 JobRow = tuple[Any, ...]
@@ -180,7 +179,8 @@ _RUN_STATUSES = {status.value: status for status in RunStatus}
 
 def microseconds_of(moment: datetime) -> int:
     """Return the moment as whole microseconds since 1970."""
-    return (moment - _EPOCH) // _MICROSECOND
+    span = moment - _EPOCH
+    return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds  # half the price of a division
 
 
 def instant_of(microseconds: int) -> datetime:

@@ -18,6 +18,7 @@ from . import _redis_link as link
 from ._channel import Channel
 from ._doors import in_utc
 from ._optimistic import OptimisticLedger, Reading, Written
+from ._redis_memory import UNCHANGED, Memory
 from ._redis_rows import (
     Page,
     Row,
@@ -81,6 +82,7 @@ class RedisStorage(OptimisticLedger[Row]):
             server, namespace, max_connections=max_connections, timeout=to_positive(timeout, "timeout")
         )
         self._channel = Channel(self._link.say, self._link.hear) if notify else None
+        self._memory = Memory()
         self._reported: set[str] = set()
 
     @property
@@ -96,8 +98,14 @@ class RedisStorage(OptimisticLedger[Row]):
     # ── what the ledger needs ────────────────────────────────────────────────────────────────────────────────────────
 
     async def _read(self, job_ids: Sequence[str], *, floors: bool, history: bool) -> Reading[Row]:
-        now, token, revision, rows, runs = await self._link.ask(link.READ, json_of(list(job_ids)), int(history))
-        stored, unreadable = self._stored(lines_of(rows, job_ids))
+        question = self._memory.question(job_ids)
+        now, token, revision, rows, runs = await self._link.ask(link.READ, question, int(history))
+        lines = list(lines_of(rows, job_ids))
+        stored, unreadable = self._stored((job_id, line) for job_id, line in lines if line != UNCHANGED)
+        for job_id, line in lines:
+            known = self._memory.recall(job_id) if line == UNCHANGED else None
+            if known is not None:
+                stored[job_id] = known
         at = Moment(instant_of(int(now)), int(now) / 1_000_000)
         return Reading(at, stored, Floors(int(token), int(revision)), runs_of(runs), unreadable)
 
@@ -117,9 +125,10 @@ class RedisStorage(OptimisticLedger[Row]):
 
     async def _write(self, changes: Sequence[Change[Row]], floors: Floors | None) -> Written:
         words = words_of_changes(changes)
-        now, _, taken = await self._link.run(link.WRITE, *words, *(floors or Floors()), *self._bounds)
-        written = {change.job_id for change, flag in zip(changes, taken, strict=True) if flag == ord("1")}
-        return Written(instant_of(int(now)), written)
+        now, version, taken = await self._link.run(link.WRITE, *words, *(floors or Floors()), *self._bounds)
+        written = [change for change, flag in zip(changes, taken, strict=True) if flag == ord("1")]
+        self._memory.note_written(written, int(version))
+        return Written(instant_of(int(now)), {change.job_id for change in written})
 
     def _row_of(self, job_id: str, kept: Kept) -> Row:
         return encode(job_id, kept)
@@ -172,6 +181,7 @@ class RedisStorage(OptimisticLedger[Row]):
                 continue
             stored, unreadable = self._stored(page.lines)
             if not unreadable:
+                self._memory.note(stored)  # who is shown what is due will claim it next
                 break
             left_out += unreadable
         due = (due_from(stored[job_id], score) for job_id, score in zip(page.ids, page.scores, strict=True))

@@ -7,17 +7,21 @@ from uuid import uuid4
 
 import pytest
 
+from chrono_async.errors import JobNotFoundError
 from chrono_async.models import (
     Granted,
     InstanceInfo,
     JobRecord,
+    Moved,
     Outcome,
     PointerMove,
     RunRecord,
     RunStatus,
 )
 from chrono_async.storage import RedisStorage
-from chrono_async.storage._redis_rows import FARTHEST
+from chrono_async.storage._redis_memory import Memory
+from chrono_async.storage._redis_rows import FARTHEST, Row
+from chrono_async.storage._sheet import Kept, Stored
 
 from .redis_steps import (
     LONG_AGO,
@@ -71,6 +75,36 @@ async def test_counters_are_exact_when_two_hosts_take_turns(open_: Open) -> None
     for n in range(10):
         await run((one, two)[n % 2], "job 00000")
     assert (await one.get_job("job 00000")).run_count == 10
+
+
+async def test_what_another_host_has_changed_is_seen(open_: Open) -> None:
+    """A storage remembers jobs, and asks the server whether they are still so; also of those that it wrote itself."""
+    one, two = open_(), open_()
+    await put(one, jobs(2))
+    paused, free = await all_due(one)
+    await two.set_paused("job 00000")
+    verdicts = (await one.claim([request(paused), request(free)], "me/1", TTL)).verdicts
+    assert [type(verdict) for verdict in verdicts] == [Moved, Granted]
+    await two.delete_job("job 00001")
+    with pytest.raises(JobNotFoundError):
+        await one.get_job("job 00001")
+
+
+async def test_what_is_remembered_is_nobody_elses(open_: Open) -> None:
+    """A record that its holder changes changes nothing that a later call works with."""
+    storage = open_()
+    await put(storage, jobs(1))
+    for look in (storage.get_job, storage.set_paused):
+        (await look("job 00000")).name = "changed"
+        assert (await storage.get_job("job 00000")).name == "Job"
+
+
+def test_no_more_is_remembered_than_there_is_room_for() -> None:
+    """The newest stay."""
+    memory, kept = Memory(most=2), Kept(JobRecord(id="any"), None, {})
+    for version, job_id in enumerate("abacd"):
+        memory.note({job_id: Stored(version, Row(), kept)})
+    assert [job_id for job_id in "abcd" if memory.recall(job_id)] == ["c", "d"]
 
 
 async def test_namespaces_do_not_touch(open_: Open) -> None:
