@@ -128,7 +128,7 @@ class PostgresServer(Server):
         """Return what starts the server in the foreground."""
         settings = [
             "listen_addresses=", f"unix_socket_directories={self.folder}", "fsync=off", "full_page_writes=off",
-            "synchronous_commit=off", "max_connections=200", "shared_buffers=32MB", *self.options,
+            "max_connections=200", "shared_buffers=32MB", *self.options,
         ]  # fmt: skip
         return [self._bin / "postgres", "-D", self.folder / "data", *(a for s in settings for a in ("-c", s))]
 

@@ -104,9 +104,6 @@ class Connections:
         self._limit = timeout.total_seconds()
         self._sizes = {"min_size": min_size, "max_size": max_size}
         self._options = {} if statement_cache_size is None else {"statement_cache_size": statement_cache_size}
-        # Without a cache the driver prepares a statement and executes it in two steps, which a transaction pooler may
-        # send to two servers, unless a transaction holds them together.
-        self._in_transactions = statement_cache_size == 0
         self._opening: asyncio.Task[Pool] | None = None
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -114,10 +111,7 @@ class Connections:
     async def fetch(self, name: str, *arguments: Any) -> list[Any]:
         """Execute the statement of this name, and return its rows."""
         async with self._edge(), (await self._pool()).acquire(timeout=self._limit) as connection:
-            if not self._in_transactions:
-                return cast(list[Any], await connection.fetch(self._statements[name], *arguments))
-            async with connection.transaction():
-                return cast(list[Any], await connection.fetch(self._statements[name], *arguments))
+            return cast(list[Any], await connection.fetch(self._statements[name], *arguments))
 
     @contextlib.asynccontextmanager
     async def _edge(self) -> AsyncIterator[None]:
@@ -133,7 +127,7 @@ class Connections:
             raise ConflictError(f"postgres: {error}") from error
         except _DRIVERS_ERRORS as error:
             if isinstance(error, asyncpg.UndefinedTableError):
-                self._opening = None  # somebody has dropped the tables: they are made anew
+                self._begin_anew()
             raise StorageError(f"postgres: {type(error).__name__}: {error}") from error
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
@@ -142,16 +136,24 @@ class Connections:
         """Return the pool, opened by whoever comes first, for all who wait."""
         opening, loop = self._opening, asyncio.get_running_loop()
         if opening is None or opening.get_loop() is not loop or _has_failed(opening):
-            self._opening = opening = loop.create_task(self._open(), name="chrono-async postgres")
-            opening.add_done_callback(_has_failed)  # lest nobody asks
+            opening = self._begin(self._given or self._new_pool())
         return opening.result() if opening.done() else await asyncio.shield(opening)
 
-    async def _open(self) -> Pool:
-        pool = self._given or self._new_pool()
+    def _begin(self, pool: Pool) -> asyncio.Task[Pool]:
+        self._opening = opening = asyncio.create_task(self._open(pool), name="chrono-async postgres")
+        opening.add_done_callback(_has_failed)  # lest nobody asks
+        return opening
+
+    def _begin_anew(self) -> None:
+        """Make the tables again, which somebody has dropped."""
+        if self._opening is not None and self._opening.done() and not _has_failed(self._opening):
+            self._begin(self._opening.result())
+
+    async def _open(self, pool: Pool) -> Pool:
         try:
             async with asyncio.timeout(self._limit):
                 if self._given is None:
-                    await cast(Awaitable[Any], pool)
+                    await cast(Awaitable[Any], pool)  # one that is open already stays so
                 await self._prepare(pool)
         except BaseException:
             if self._given is None:

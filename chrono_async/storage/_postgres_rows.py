@@ -4,6 +4,7 @@ Jobs and runs as rows of PostgreSQL's own types: what differs from the rows that
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from ..models import Due, JobRecord, RunRecord, pending_manual
@@ -77,6 +78,17 @@ def _run_row(run: RunRecord) -> tuple[Any, ...]:
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def values_of(row: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the values of a row. The ends of time are infinite to the driver, which then knows no zone."""
+    values = tuple(row)
+    if _ENDS[0] in values or _ENDS[1] in values:
+        return tuple(value.replace(tzinfo=UTC) if value in _ENDS else value for value in values)
+    return values
+
+
+_ENDS = (datetime.min, datetime.max)  # noqa: DTZ901 - as the driver has them
+
+
 def due_of_row(row: Sequence[Any]) -> Due:
     """Return what is to be known of a job that comes due, from `DUE_COLUMNS`."""
     whole = _BARE.copy()
@@ -109,7 +121,7 @@ class Reader:
     def read(self, row: Sequence[Any], read: Callable[[Sequence[Any]], Value]) -> Value | None:
         """Return what the row says, or None for one that makes no sense; its first column is a job's id."""
         try:
-            return read(row)
+            return read(values_of(row))
         except (ValueError, LookupError, TypeError, OverflowError) as error:
             self._tell(str(row[0]), error)
             return None

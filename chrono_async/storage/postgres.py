@@ -15,7 +15,7 @@ from ._channel import Channel
 from ._doors import in_utc
 from ._optimistic import OptimisticLedger, Reading, Written
 from ._postgres_pool import ConflictError, Connections, Pool
-from ._postgres_rows import Reader, arguments_of, bad_character, due_of_row, job_row, record_of
+from ._postgres_rows import Reader, arguments_of, bad_character, due_of_row, job_row, record_of, values_of
 from ._postgres_sql import Statements
 from ._postgres_upkeep import Bounds, Upkeep
 from ._rows import JobRow, kept_of, run_of
@@ -91,13 +91,14 @@ class PostgresStorage(OptimisticLedger[JobRow]):
         rows = await self._connections.fetch("read", ids)
         stored: dict[str, Stored[JobRow]] = {}
         unreadable: set[str] = set()
-        for _, _, _, version, *row in rows:
+        for _, _, _, version, *values in rows:
             if version is not None:
+                row = values_of(values)
                 kept = self._reader.read(row, kept_of)
                 if kept is None:
                     unreadable.add(row[0])
                 else:
-                    stored[row[0]] = Stored(version, tuple(row), kept)
+                    stored[row[0]] = Stored(version, row, kept)
         now, token_floor, revision_floor = rows[0][:3]
         runs = await self._runs_of(ids, self._history) if history else []
         return Reading(
