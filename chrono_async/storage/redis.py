@@ -20,6 +20,7 @@ from ._doors import in_utc
 from ._optimistic import OptimisticLedger, Reading, Written
 from ._redis_memory import UNCHANGED, Memory
 from ._redis_rows import (
+    FARTHEST,
     Page,
     Row,
     bytes_of,
@@ -71,13 +72,13 @@ class RedisStorage(OptimisticLedger[Row]):
         namespace: str = "chrono",
         history: int = 20,
         total_history: int = 50_000,
-        history_age: Duration = timedelta(days=30),
+        history_age: Duration | None = timedelta(days=30),
         notify: bool = True,
         max_connections: int = 10,
         timeout: Duration = 10.0,
     ) -> None:
         self._bounds = (_count("history", history), _count("total_history", total_history))
-        self._age = to_positive(history_age, "history_age") // _MICROSECOND
+        self._age = FARTHEST if history_age is None else to_positive(history_age, "history_age") // _MICROSECOND
         self._link = link.Link(
             server, namespace, max_connections=max_connections, timeout=to_positive(timeout, "timeout")
         )
