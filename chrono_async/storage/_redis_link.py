@@ -18,6 +18,7 @@ from ..errors import InvalidOptionError, StorageError
 
 try:
     from redis.asyncio import BlockingConnectionPool, Redis
+    from redis.asyncio.connection import parse_url
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as ConnectionLostError
@@ -80,7 +81,9 @@ class Link:
         self.prefix = f"{{{_checked(namespace)}}}:"
         self.channel = f"{self.prefix}changes"
         self._keys = [f"{self.prefix}{name}" for name in _KEYS]
-        self._url = server if isinstance(server, str) else None
+        if max_connections < 1:
+            raise InvalidOptionError("max_connections", max_connections, "must be 1 or more")
+        self._url = _checked_url(server) if isinstance(server, str) else None
         self._client = None if isinstance(server, str) else server
         self._limits = (max_connections, timeout.total_seconds())
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -115,6 +118,8 @@ class Link:
         """Yield an empty word when it has begun to hear, and then each that is said."""
         with translated():
             client: Any = await self.client()
+            if not hasattr(client, "pubsub"):
+                raise StorageError(f"redis: a {type(client).__name__} cannot listen")
             async with client.pubsub() as pubsub:
                 await pubsub.subscribe(self.channel)
                 while True:
@@ -194,6 +199,15 @@ def _word_of(message: dict[str, Any]) -> str:
 def _policy(info: Any) -> str:
     policy = info.get("maxmemory_policy") if isinstance(info, dict) else None
     return policy if isinstance(policy, str) else "unknown"
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parse_url(url)
+    except ValueError as error:
+        # The URL itself is not repeated: there may be a password in it.
+        raise InvalidOptionError("url", f"{url.partition(':')[0]}:...", str(error)) from None
+    return url
 
 
 def _checked(namespace: str) -> str:

@@ -213,16 +213,20 @@ def _plain_run(run: RunRecord) -> list[Any]:
 
 
 def runs_of(data: bytes) -> list[RunRecord]:
-    """Return the runs in the lines of a reply, without those that have been forgotten meanwhile."""
-    return [_run(line) for line in data.split(b"\n") if line.startswith(b"[")]
+    """Return the runs in the lines of a reply, without those that were forgotten meanwhile or cannot be read."""
+    runs = (_run(line) for line in data.split(b"\n") if line)
+    return [run for run in runs if run is not None]
 
 
-def _run(line: bytes) -> RunRecord:
-    row: list[Any] = json.loads(line)
-    for at in _RUN_INSTANTS:
-        if row[at] is not None:
-            row[at] = instant_of(row[at])
-    return run_of(row)
+def _run(line: bytes) -> RunRecord | None:
+    try:
+        row: list[Any] = json.loads(line)
+        for at in _RUN_INSTANTS:
+            if row[at] is not None:
+                row[at] = instant_of(row[at])
+        return run_of(row)
+    except UNREADABLE:
+        return None
 
 
 # ── instances ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -233,10 +237,13 @@ def words_of(instance: InstanceInfo) -> str:
     return _compact([microseconds_of(instance.started), sorted(instance.jobs)])
 
 
-def instance_of(instance_id: str, words: bytes, seen: int) -> InstanceInfo:
-    """Return the instance that said these words."""
-    started, jobs = json.loads(words)
-    return InstanceInfo(instance_id, instant_of(started), instant_of(seen), frozenset(jobs))
+def instance_of(instance_id: str, words: bytes, seen: int) -> InstanceInfo | None:
+    """Return the instance that said these words, if they are ours."""
+    try:
+        started, jobs = json.loads(words)
+        return InstanceInfo(instance_id, instant_of(started), instant_of(seen), frozenset(jobs))
+    except UNREADABLE:
+        return None
 
 
 # ── replies ──────────────────────────────────────────────────────────────────────────────────────────────────────────

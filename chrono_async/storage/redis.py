@@ -67,7 +67,7 @@ class RedisStorage(OptimisticLedger[Row]):
 
     def __init__(
         self,
-        server: "str | Redis | RedisCluster",
+        url_or_client: "str | Redis | RedisCluster",
         *,
         namespace: str = "chrono",
         history: int = 20,
@@ -80,7 +80,7 @@ class RedisStorage(OptimisticLedger[Row]):
         self._bounds = (_count("history", history), _count("total_history", total_history))
         self._age = FARTHEST if history_age is None else to_positive(history_age, "history_age") // _MICROSECOND
         self._link = link.Link(
-            server, namespace, max_connections=max_connections, timeout=to_positive(timeout, "timeout")
+            url_or_client, namespace, max_connections=max_connections, timeout=to_positive(timeout, "timeout")
         )
         self._channel = Channel(self._link.say, self._link.hear) if notify else None
         self._memory = Memory()
@@ -235,7 +235,8 @@ class RedisStorage(OptimisticLedger[Row]):
         """Return the instances that were heard of lately."""
         ids, seen, words = await self._link.ask(link.INSTANCES, _HEARD_OF)
         lines = lines_of(words, ids_of(ids))
-        return [instance_of(name, line, at) for (name, line), at in zip(lines, numbers_of(seen), strict=True)]
+        found = (instance_of(name, line, at) for (name, line), at in zip(lines, numbers_of(seen), strict=True))
+        return [instance for instance in found if instance is not None]
 
     def changes(self) -> AsyncIterator[None]:
         """Yield at once when another storage on this namespace has changed something."""

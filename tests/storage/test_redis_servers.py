@@ -18,6 +18,7 @@ from chrono_async.models import (
     Granted,
     InstanceInfo,
     JobRecord,
+    Trigger,
 )
 from chrono_async.storage import RedisStorage, open_storage
 from chrono_async.storage._redis_link import WRITE
@@ -76,6 +77,8 @@ async def test_a_cluster_is_a_server() -> None:
         async with RedisCluster.from_url(server.url) as cluster:
             storage = RedisStorage(cluster)
             await put(storage, jobs(3))
+            async with asyncio.timeout(10):
+                await anext(storage.changes())
             await run(storage, "job 00000")
             assert len(await all_due(storage)) == len(await storage.list_jobs()) == 3
             await storage.heartbeat(InstanceInfo("me", LONG_AGO, LONG_AGO))
@@ -90,6 +93,32 @@ def test_a_namespace_must_be_fit_for_a_key(bad: str) -> None:
     """Braces would say something else to a cluster."""
     with pytest.raises(InvalidOptionError, match="namespace"):
         RedisStorage("redis://", namespace=bad)
+
+
+@pytest.mark.parametrize("bad", ["http://user:secret@host", "host:6379", "redis://host:port:port/x"])
+def test_a_url_is_looked_at_at_once(bad: str) -> None:
+    """And a password in it is not repeated."""
+    with pytest.raises(InvalidOptionError, match="url") as caught:
+        RedisStorage(bad)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(InvalidOptionError, match="max_connections"):
+        RedisStorage("redis://host", max_connections=0)
+
+
+async def test_what_cannot_be_read_of_runs_and_instances_is_left_out(open_: Open, admin: Any, namespace: str) -> None:
+    """The others are listed, and outcomes are compared with them."""
+    storage = open_()
+    await put(storage, jobs(1))
+    for _ in range(3):
+        await run(storage, "job 00000")
+    number, *_ = sorted(await admin.hkeys(f"{{{namespace}}}:runs"))
+    await admin.hset(f"{{{namespace}}}:runs", number, b"[1]")
+    assert len(await storage.list_runs()) == len(await storage.list_runs("job 00000")) == 2
+    await storage.trigger("job 00000", Trigger(LONG_AGO))
+    for name in ("bad", "good"):
+        await storage.heartbeat(InstanceInfo(name, LONG_AGO, LONG_AGO))
+    await admin.hset(f"{{{namespace}}}:instances", "bad", "nonsense")
+    assert [instance.instance_id for instance in await storage.list_instances()] == ["good"]
 
 
 def test_a_url_leads_here() -> None:
@@ -271,7 +300,7 @@ async def test_a_client_of_ones_own_is_used_and_left_open(namespace: str) -> Non
         assert await client.ping()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("closes", [True, False])
 def test_a_storage_outlives_an_event_loop(namespace: str, closes: bool) -> None:
     """Two calls of `asyncio.run` in one script, with the storage made outside, whether it was closed or forgotten."""
