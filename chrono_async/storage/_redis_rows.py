@@ -121,19 +121,20 @@ def words_of_changes(changes: Sequence[Change[Row]]) -> tuple[bytes, str, str]:
     """Return changes as `redis_write.lua` wants them: what it looks at, the rows, and the rows of their runs."""
     heads: list[Any] = []
     for job_id, version, row, runs in changes:
-        heads += (job_id, version, *(_NO_SCORES if row is None else _scores(row)), len(runs))
-    rows = ["" if change.row is None else change.row[1:] for change in changes]
-    return json_of(heads), _lines(rows), _lines([_plain_run(run) for change in changes for run in change.runs])
+        heads += (job_id, str(version or ""), *(_NO_SCORES if row is None else _scores(row)), len(runs))
+    values = ["" if change.row is None else change.row[1:] for change in changes]
+    ends = ["" if change.row is None else f"{_end_of_lease(change.row):016} " for change in changes]
+    return json_of(heads), _lines(values, ends), _lines([_plain_run(run) for change in changes for run in change.runs])
 
 
-_NO_SCORES = (False, False, False, False)
+_NO_SCORES = (False, False, False)
 _BETWEEN = {"": 0}
 _SPLIT = f",{_compact(_BETWEEN)},"
 
 
-def _lines(rows: Sequence[Sequence[Any]]) -> str:
+def _lines(rows: Sequence[Sequence[Any]], heads: Sequence[str] | None = None) -> str:
     """
-    Return each row as a line of JSON, each of which ends; an empty text is an empty line.
+    Return each row as a line of JSON behind its head, each of which ends; an empty text is an empty line.
 
     They are encoded in one go, at a quarter of the price. What is put between them can stand nowhere else: rows hold no
     objects, and in texts quotation marks are escaped.
@@ -143,19 +144,23 @@ def _lines(rows: Sequence[Sequence[Any]]) -> str:
     marked: list[Any] = [_BETWEEN] * (2 * len(rows) - 1)
     marked[::2] = rows
     lines = _compact(marked)[1:-1].split(_SPLIT)
-    return "".join("\n" if line == '""' else f"{line}\n" for line in lines)
+    if heads is not None:
+        lines = ["" if line == '""' else head + line for head, line in zip(heads, lines, strict=True)]
+    return "\n".join([*lines, ""])
 
 
 def _scores(row: Row) -> tuple[int | bool, ...]:
-    """Say when there is something to do, where the pointer is, when to look for a dead run, and when the lease ends."""
+    """Say when there is something to do that nobody holds, where the pointer is, and when to look for a dead run."""
     due_at, pointer, bury_at, (owner, until) = row[_DUE_AT], row[_NEXT_RUN], row[_BURY_AT], row[_LOCK]
-    if owner is None:
-        until = None
-    elif due_at is not None and until > due_at:
+    if owner is not None and due_at is not None and until > due_at:
         due_at = until
-    if row[_PAUSED]:
-        pointer = None
-    return _score(due_at), _score(pointer), _score(bury_at), _score(until)
+    return _score(due_at), _score(None if row[_PAUSED] else pointer), _score(bury_at)
+
+
+def _end_of_lease(row: Row) -> int:
+    """Return when the lease ends; 0 where there is none."""
+    owner, until = row[_LOCK]
+    return 0 if owner is None else max(1, min(until, FARTHEST))
 
 
 def _score(moment: int | None) -> int | bool:

@@ -1,10 +1,11 @@
 -- Jobs as they are to be from now on, each only if its version is still the one that was read.
 --
--- ARGV: of each change id, version, when due, pointer, when to bury, end of the lease and number of runs, one after
--- another in one JSON list, false for no such score; their rows, a line each, empty for a job that is to be forgotten;
--- the rows of their runs, a line each; the floors of tokens and revisions; how many runs to keep of a job and of all.
+-- ARGV: of each change id, version as text, when due, pointer, when to bury and number of runs, one after another in one
+-- JSON list, an empty version for a job that was not there, false for no such score; their values without the version, a
+-- line each, empty for a job that is to be forgotten; the rows of their runs, a line each; the floors of tokens and
+-- revisions; how many runs to keep of a job and of all.
 -- Returns which changes took effect, and the version that those jobs have now.
-local changes, WIDTH = cjson.decode(ARGV[1]), 7
+local changes, WIDTH = cjson.decode(ARGV[1]), 6
 local history, total = tonumber(ARGV[6]), tonumber(ARGV[7])
 local last = redis.call('HMGET', meta, 'tick', 'token', 'revision')
 local tick = math.max(tonumber(last[1] or 0) + 1, now)
@@ -13,7 +14,7 @@ local version = digits(tick)
 local ids, with_runs = {}, {}
 for at = 1, #changes, WIDTH do
     ids[#ids + 1] = changes[at]
-    if changes[at + 6] > 0 and history > 0 then
+    if changes[at + 5] > 0 and history > 0 then
         with_runs[#with_runs + 1] = changes[at]
     end
 end
@@ -22,15 +23,10 @@ for at, numbers in ipairs(values_of(log, with_runs)) do
     logs[with_runs[at]] = numbers or ''
 end
 
--- What is there but cannot be read has a version that nobody knows.
-local function version_and_end_of(value)
-    local number, held_until = string.match(value or '0 0 ', '^(%d+) (%d+) ')
-    return tonumber(number or -1), tonumber(held_until or -1)
-end
-
 local set, gone, new_runs, new_order, new_logs, old_runs, old_order = {}, {}, {}, {}, {}, {}, {}
 local scores, unscored = { {}, {}, {}, {} }, { {}, {}, {}, {} }
 local DUE, NEXT, BURY, LEASED = 1, 2, 3, 4
+local NOBODY = string.rep('0', DIGITS)
 
 local function place(which, id, score)
     local list = score and scores[which] or unscored[which]
@@ -73,26 +69,26 @@ end
 local taken, next_row, next_run_row = {}, next_line_of(ARGV[2]), next_line_of(ARGV[3])
 for at = 1, #changes, WIDTH do
     local id, row, rows = changes[at], next_row(), {}
-    for n = 1, changes[at + 6] do
+    for n = 1, changes[at + 5] do
         rows[n] = next_run_row()
     end
-    local found, was_held_until = version_and_end_of(before[(at - 1) / WIDTH + 1])
-    if found ~= changes[at + 1] then
+    local value = before[(at - 1) / WIDTH + 1] or ''
+    if string.sub(value, 1, DIGITS) ~= changes[at + 1] then
         taken[#taken + 1] = '0'
     else
         taken[#taken + 1] = '1'
-        local held_until = changes[at + 5]
         if row == '' then
             gone[#gone + 1] = id
         else
             set[#set + 1] = id
-            set[#set + 1] = version .. ' ' .. digits(held_until or 0) .. ' ' .. row
+            set[#set + 1] = version .. ' ' .. row
         end
         place(DUE, id, changes[at + 2])
         place(NEXT, id, changes[at + 3])
         place(BURY, id, changes[at + 4])
-        if (held_until or 0) ~= was_held_until then -- else it is the lease that it was, begun when it was
-            place(LEASED, id, held_until and now)
+        local held_until = string.sub(row, 1, DIGITS)
+        if held_until ~= string.sub(value, DIGITS + 2, 2 * DIGITS + 1) then -- else it is the lease that it was
+            place(LEASED, id, held_until > NOBODY and now)
         end
         if logs[id] then
             remember(id, rows)
