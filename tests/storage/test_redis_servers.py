@@ -12,12 +12,14 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.crc import key_slot
 
+from chrono_async import AsyncScheduler, current_run
 from chrono_async.errors import InvalidOptionError, JobNotFoundError, StorageCorruptError, StorageError
 from chrono_async.models import (
     Gone,
     Granted,
     InstanceInfo,
     JobRecord,
+    RunStatus,
     Trigger,
 )
 from chrono_async.storage import RedisStorage, open_storage
@@ -215,6 +217,25 @@ async def test_a_restarted_server_goes_on_where_it_was(open_: Open, own_server: 
     assert (await storage.renew([granted.lease], TTL)).lost == []
     assert len(await storage.list_runs()) == 1
     assert (await claim(storage, "job 00002")).lease.token > granted.lease.token
+
+
+async def test_a_scheduler_outlives_a_restart_of_its_server(open_: Open, own_server: servers.RedisServer) -> None:
+    """A run that goes on meanwhile is settled when the server is back, and others follow it."""
+    ran, is_back = asyncio.Queue[int](), asyncio.Event()
+
+    async def work() -> None:
+        ran.put_nowait(current_run().attempt)
+        await is_back.wait()
+
+    async with AsyncScheduler(storage=open_(own_server.url), storage_poll_interval=0.3) as scheduler:
+        await scheduler.add_interval_job("job", "", work, 0.1)
+        assert await ran.get() == 1
+        own_server.stop()
+        own_server.start()
+        is_back.set()
+        async with asyncio.timeout(20):
+            assert [await ran.get() for _ in range(3)] == [1, 1, 1]
+    assert {row.status for row in await open_(own_server.url).list_runs("job")} >= {RunStatus.COMPLETED}
 
 
 async def test_a_server_that_lost_all_is_an_empty_storage(open_: Open, admin: Any, namespace: str) -> None:
