@@ -35,18 +35,22 @@ class Memory:
         rows = {change.job_id: change.row for change in changes if change.row is not None}
         self.note({job_id: Stored(version, row, _copy(row.kept)) for job_id, row in rows.items() if row.kept})
 
-    def question(self, job_ids: Sequence[str]) -> bytes:
-        """Return ids and known versions, in turn, as `redis_read.lua` wants them."""
-        words: list[Any] = []
-        for job_id in job_ids:
-            known = self._jobs.get(job_id)
-            words += (job_id, "" if known is None else str(known.version))
-        return json_of(words)
+    def known(self, job_ids: Sequence[str]) -> dict[str, Stored[Row]]:
+        """Return those of the jobs that are remembered; they are not to be changed by anybody."""
+        return {job_id: self._jobs[job_id] for job_id in job_ids if job_id in self._jobs}
 
-    def recall(self, job_id: str) -> Stored[Row] | None:
-        """Return a job as it is remembered, for whoever wants to change it."""
-        known = self._jobs.get(job_id)
-        return None if known is None else known._replace(kept=_copy(known.kept))
+
+def question(job_ids: Sequence[str], known: Mapping[str, Stored[Row]]) -> bytes:
+    """Return ids and known versions, in turn, as `redis_read.lua` wants them."""
+    words: list[Any] = []
+    for job_id in job_ids:
+        words += (job_id, str(known[job_id].version) if job_id in known else "")
+    return json_of(words)
+
+
+def own_copy(stored: Stored[Row]) -> Stored[Row]:
+    """Return a job as it is remembered, for whoever wants to change it."""
+    return stored._replace(kept=_copy(stored.kept))
 
 
 def _copy(kept: Kept) -> Kept:

@@ -18,7 +18,7 @@ from . import _redis_link as link
 from ._channel import Channel
 from ._doors import in_utc
 from ._optimistic import OptimisticLedger, Reading, Written
-from ._redis_memory import UNCHANGED, Memory
+from ._redis_memory import UNCHANGED, Memory, own_copy, question
 from ._redis_rows import (
     FARTHEST,
     Page,
@@ -99,14 +99,11 @@ class RedisStorage(OptimisticLedger[Row]):
     # ── what the ledger needs ────────────────────────────────────────────────────────────────────────────────────────
 
     async def _read(self, job_ids: Sequence[str], *, floors: bool, history: bool) -> Reading[Row]:
-        question = self._memory.question(job_ids)
-        now, token, revision, rows, runs = await self._link.ask(link.READ, question, int(history))
+        known = self._memory.known(job_ids)  # what is forgotten before the answer comes must still be at hand then
+        now, token, revision, rows, runs = await self._link.ask(link.READ, question(job_ids, known), int(history))
         lines = list(lines_of(rows, job_ids))
         stored, unreadable = self._stored((job_id, line) for job_id, line in lines if line != UNCHANGED)
-        for job_id, line in lines:
-            known = self._memory.recall(job_id) if line == UNCHANGED else None
-            if known is not None:
-                stored[job_id] = known
+        stored |= {job_id: own_copy(known[job_id]) for job_id, line in lines if line == UNCHANGED}
         at = Moment(instant_of(int(now)), int(now) / 1_000_000)
         return Reading(at, stored, Floors(int(token), int(revision)), runs_of(runs), unreadable)
 

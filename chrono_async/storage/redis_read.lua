@@ -9,6 +9,8 @@ for at, value in ipairs(rows) do
     local known = asked[2 * at]
     if value and known ~= '' and string.sub(value, 1, #known + 1) == known .. ' ' then
         rows[at] = '='
+    elseif value == '=' then
+        rows[at] = '?'
     end
 end
 

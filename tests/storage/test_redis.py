@@ -99,12 +99,27 @@ async def test_what_is_remembered_is_nobody_elses(open_: Open) -> None:
         assert (await storage.get_job("job 00000")).name == "Job"
 
 
+async def test_what_is_forgotten_while_the_server_is_asked_is_not_lost(open_: Open) -> None:
+    """It answers that the job is as it was; that must not come to mean that there is none."""
+    storage = open_()
+    await put(storage, jobs(1))
+    await all_due(storage)
+    real = storage._link.ask
+
+    async def forgetful(*words: Any) -> list[Any]:
+        storage._memory = Memory()
+        return await real(*words)
+
+    storage._link.ask = forgetful  # type: ignore[method-assign]
+    assert (await storage.get_job("job 00000")).name == "Job"
+
+
 def test_no_more_is_remembered_than_there_is_room_for() -> None:
     """The newest stay."""
     memory, kept = Memory(most=2), Kept(JobRecord(id="any"), None, {})
     for version, job_id in enumerate("abac"):
         memory.note({job_id: Stored(version, Row(), kept)})
-    assert [job_id for job_id in "abcd" if memory.recall(job_id)] == ["a", "c"]
+    assert [job_id for job_id in "abcd" if memory.known([job_id])] == ["a", "c"]
 
 
 async def test_namespaces_do_not_touch(open_: Open) -> None:

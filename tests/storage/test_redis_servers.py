@@ -28,11 +28,13 @@ from tests import servers
 
 from .redis_steps import LONG_AGO, TTL, Open, all_due, claim, jobs, keys_of, put, request, run
 
+HEAD = b"1900000000000000 0000000000000000 "
+
 # ── what lies in the server ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"nonsense", b"7 0 [1,2", b"7 0 {}", b"7 0 [1]", b"x\ny", b"7 0 1],[2", b"\xff"]
+    "damage", [b"", b"nonsense", b"x\ny", b"\xff", b"=", *(HEAD + row for row in (b"[1,2", b"{}", b"[1]", b"1],[2"))]
 )
 async def test_a_row_that_cannot_be_read_costs_that_job(
     open_: Open, admin: Any, namespace: str, caplog: pytest.LogCaptureFixture, damage: bytes
