@@ -7,6 +7,7 @@ plain ASCII, in which JSON can say any text.
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..models import Due, InstanceInfo, RunRecord, due_of
@@ -40,6 +41,10 @@ _RUN_INSTANTS = [at for at, name in enumerate(RUN_COLUMNS) if name in RUN_INSTAN
 
 FARTHEST = 2**53 - 1
 """The last score that a double tells from the next, in the year 2255: what lies beyond is taken for this."""
+
+# Jobs of one schedule share their fire times, a batch its lease: most instants have just been seen.
+_instant_of = lru_cache(4096)(instant_of)
+_microseconds_of = lru_cache(4096)(microseconds_of)
 
 _compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 _compact_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -77,7 +82,7 @@ def encode(job_id: str, kept: Kept) -> Row:
     row = list(row_of(job_id, kept))
     for at in _INSTANTS:
         if row[at] is not None:
-            row[at] = microseconds_of(row[at])
+            row[at] = _microseconds_of(row[at])
     encoded = Row(row)
     encoded.kept = kept
     return encoded
@@ -109,7 +114,7 @@ def _stored(job_id: str, version: bytes, values: list[Any]) -> Stored[Row]:
     row = Row(columns)
     for at in _INSTANTS:
         if columns[at] is not None:
-            columns[at] = instant_of(columns[at])
+            columns[at] = _instant_of(columns[at])
     return Stored(int(version), row, kept_of(columns))
 
 
@@ -203,7 +208,8 @@ def due_from(stored: Stored[Row], score: int) -> Due | None:
     due = None if record is None else due_of(record)
     if due is None or abs(score) == FARTHEST:
         return due
-    return due._replace(when=instant_of(score))
+    when = _instant_of(score)
+    return due if due.when == when else due._replace(when=when)
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -213,7 +219,7 @@ def _plain_run(run: RunRecord) -> list[Any]:
     row = list(run_row(run))
     for at in _RUN_INSTANTS:
         if row[at] is not None:
-            row[at] = microseconds_of(row[at])
+            row[at] = _microseconds_of(row[at])
     return row
 
 
