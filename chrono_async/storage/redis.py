@@ -59,10 +59,10 @@ class RedisStorage(OptimisticLedger[Row]):
     """
     A storage on the server at a URL (`redis://`, `rediss://`, `unix://`), or behind a client of redis-py that is yours.
 
-    It connects when it is first used. A client of yours is never closed; set it up without retries, which could do
-    twice what was done once. Everything lies under keys that begin with the namespace, in one slot of a cluster.
-    `history` runs are kept of each job and `total_history` of all, for no longer than `history_age`. A call waits
-    `timeout` at most for one of the connections, and as long again for its answer.
+    It connects when it is first used. A client of yours is never closed; set it up without retries, since what it sends
+    again after a lost answer looks as if somebody else had done it. Everything lies under keys that begin with the
+    namespace, in one slot of a cluster. `history` runs are kept of each job and `total_history` of all, for no longer
+    than `history_age`. A call waits `timeout` at most for one of the connections, and as long again for its answer.
     """
 
     def __init__(

@@ -69,7 +69,7 @@ async def test_all_keys_lie_in_one_slot(open_: Open, admin: Any, namespace: str)
     assert len({key_slot(key.encode()) for key in keys}) == 1
 
 
-async def test_a_cluster_is_a_server() -> None:
+async def test_a_cluster_is_a_server(caplog: pytest.LogCaptureFixture) -> None:
     """Behind a client for clusters: each verb finds its slot, and no script touches a key outside."""
     server = servers.RedisServer("--cluster-enabled", "yes", "--cluster-port", str(servers._free_port()))
     server.start()
@@ -87,6 +87,7 @@ async def test_a_cluster_is_a_server() -> None:
             assert len(await all_due(storage)) == len(await storage.list_jobs()) == 3
             await storage.heartbeat(InstanceInfo("me", LONG_AGO, LONG_AGO))
             assert [row.job_id for row in await storage.list_runs()] == ["job 00000"]
+            assert not caplog.records
             await storage.close()
     finally:
         server.remove()
