@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from uuid import uuid4
 
 from ..errors import StorageError
@@ -21,7 +21,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 Send = Callable[[str], Awaitable[None]]
 """Sends a word to all that hear."""
 
-Hear = Callable[[], AsyncIterator[str]]
+Hear = Callable[[], AsyncGenerator[str, None]]
 """Yields an empty word when it has begun to hear, and then each that is sent, for as long as the connection holds."""
 
 
@@ -56,14 +56,15 @@ class Channel:
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def listen(self) -> AsyncIterator[None]:
+    async def listen(self) -> AsyncGenerator[None, None]:
         """Yield once for any number of changes since the last time. All who listen here share one connection."""
         self._listeners += 1
         if self._hearing is None or not _is_at_work(self._hearing):
             self._hearing = asyncio.get_running_loop().create_task(self._keep_hearing(), name="chrono-async hints")
         try:
-            async for _ in self._hints.listen():
-                yield
+            async with contextlib.aclosing(self._hints.listen()) as hints:
+                async for _ in hints:
+                    yield
         finally:
             self._listeners -= 1
             if not self._listeners:
@@ -74,7 +75,7 @@ class Channel:
         pause = _FIRST_PAUSE
         while True:
             try:
-                async with contextlib.aclosing(self._hear()) as words:  # type: ignore[type-var] # it is a generator
+                async with contextlib.aclosing(self._hear()) as words:
                     async for word in words:
                         pause = _FIRST_PAUSE
                         if word != self._me:
@@ -87,7 +88,7 @@ class Channel:
     async def close(self) -> None:
         """Let those who listen stop, and let go of the connection. What is being said is said first."""
         self._hints.end()
-        if self._hearing is not None:
+        if self._hearing is not None and not self._hearing.cancelling():
             self._hearing.cancel()
         ours = [task for task in (self._hearing, self._telling) if task is not None and _is_at_work(task)]
         if ours:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any, Protocol, cast
@@ -56,11 +56,11 @@ class Connection(Protocol):
     def remove_termination_listener(self, callback: Callable[..., None]) -> None:
         """End that."""
 
-    def is_closed(self) -> bool:
-        """Whether it has ended."""
-
     async def close(self) -> None:
         """End it."""
+
+    def terminate(self) -> None:
+        """End it at once."""
 
 
 class Pool(Protocol):
@@ -220,7 +220,7 @@ class Connections:
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def hear(self, channel: str) -> AsyncIterator[str]:
+    async def hear(self, channel: str) -> AsyncGenerator[str, None]:
         """Yield an empty word when it has begun to hear, then each that is sent, until the connection is lost."""
         words: asyncio.Queue[str | None] = asyncio.Queue()
         async with self._listening(channel, words) as connection:
@@ -257,9 +257,7 @@ class Connections:
             connection.remove_termination_listener(ended)
             with contextlib.suppress(StorageError):
                 async with self._edge():
-                    if not connection.is_closed():
-                        await connection.remove_listener(channel, heard)
-                    await self._let_go(connection)
+                    await self._let_go(connection, channel, heard)
 
     async def _own_connection(self) -> Connection:
         """Return a connection to keep: one beside the pool, or one of the user's pool, which knows how to connect."""
@@ -269,11 +267,17 @@ class Connections:
         own = await asyncpg.connect(self._dsn, timeout=self._limit, **self._options, **_SESSION)
         return cast(Connection, own)
 
-    async def _let_go(self, connection: Connection) -> None:
-        if self._given is not None:
+    async def _let_go(self, connection: Connection, channel: str, heard: Callable[..., None]) -> None:
+        if self._given is None:
+            try:
+                await connection.close()
+            finally:
+                connection.terminate()  # where there was no time to take leave
+            return
+        try:
+            await connection.remove_listener(channel, heard)
+        finally:
             await self._given.release(connection)
-        else:
-            await connection.close()
 
 
 _SESSION: dict[str, Any] = {"server_settings": {"application_name": "chrono-async"}}

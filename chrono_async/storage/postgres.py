@@ -206,11 +206,9 @@ class PostgresStorage(OptimisticLedger[JobRow]):
 
     # ── hints ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def changes(self) -> AsyncIterator[None]:
+    def changes(self) -> AsyncIterator[None]:
         """Yield at once when another has changed something; without `notify` there is nothing to hear."""
-        if self._notifies:
-            async for _ in self._channel.listen():
-                yield
+        return self._channel.listen() if self._notifies else _nothing()
 
     async def _send(self, word: str) -> None:
         await self._connections.fetch("notify", self._signal, word)
@@ -219,3 +217,8 @@ class PostgresStorage(OptimisticLedger[JobRow]):
         """Close the connections that are this storage's own."""
         await self._channel.close()
         await self._connections.close()
+
+
+async def _nothing() -> AsyncIterator[None]:
+    for _ in range(0):
+        yield
