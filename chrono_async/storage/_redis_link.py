@@ -8,7 +8,7 @@ A client belongs to the event loop that it was made on. One that is ours is made
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -114,7 +114,7 @@ class Link:
         with translated():
             await (await self.client()).execute_command("PUBLISH", self.channel, word)
 
-    async def hear(self) -> AsyncIterator[str]:
+    async def hear(self) -> AsyncGenerator[str, None]:
         """Yield an empty word when it has begun to hear, and then each that is said."""
         with translated():
             client: Any = await self.client()

@@ -93,6 +93,14 @@ async def test_who_stops_listening_leaves_nothing_running(open_: Open) -> None:
     assert asyncio.all_tasks() == tasks
 
 
+async def test_listening_again_and_again_uses_up_no_connections(open_: Open) -> None:
+    """Each listener gives back what it listened on."""
+    storage = open_(max_connections=1, timeout=2)
+    for _ in range(10):
+        await (await listening(storage)).stop()
+        assert await storage.list_jobs() == []
+
+
 async def test_hints_can_be_done_without(open_: Open) -> None:
     """Then there are none, and nobody waits for them."""
     storage = open_(notify=False)
