@@ -29,8 +29,10 @@ BESIDE = {("durations", "errors"), ("options", "events")}
 DOORS = {
     "aiofiles": {"storage/file.py", "storage/_commit.py", "storage/_state.py"},
     "anyio": {"_threads.py", "engine/signals.py", "engine/runner.py", "storage/file.py", "storage/_asked.py"},
+    "asyncpg": {"storage/_postgres_pool.py"},
     "filelock": {"storage/file.py", "storage/_commit.py"},
     "pydantic": {"schedules/", "policies.py", "options.py", "storage/_documents.py", "storage/_state.py"},
+    "redis": {"storage/redis.py", "storage/_redis_"},
     "xmltodict": {"storage/_documents.py"},
     "yaml": {"storage/_documents.py"},
 }
@@ -100,7 +102,7 @@ def test_the_engine_knows_of_storages_only_what_they_must_do() -> None:
 
 def test_storages_do_not_import_each_other() -> None:
     """Each can be read, and left out, by itself."""
-    storages = {"memory", "file", "portable"}
+    storages = {"memory", "file", "portable", "postgres", "redis"}
     for path in (PACKAGE / "storage").glob("*.py"):
         if path.stem in storages:
             names = {name.rpartition(".")[2] for name in imports_of(path) if name.startswith("chrono_async.storage")}

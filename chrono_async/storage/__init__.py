@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from .opening import open_storage as open_storage
     from .portable import PortableStorage as PortableStorage
     from .portable import as_leasing as as_leasing
+    from .postgres import PostgresStorage as PostgresStorage
+    from .redis import RedisStorage as RedisStorage
 
 _VALUES = (
     "ClaimAnswer",
@@ -74,6 +76,8 @@ _HOMES = {
     "InMemoryStorage": ".memory",
     "LeasingStorage": ".base",
     "PortableStorage": ".portable",
+    "PostgresStorage": ".postgres",
+    "RedisStorage": ".redis",
     "Storage": ".base",
     "as_leasing": ".portable",
     "open_storage": ".opening",
@@ -100,6 +104,7 @@ __all__ = [
     "PointerMove",
     "Policies",
     "PortableStorage",
+    "PostgresStorage",
     "RegisterVerdict",
     "Registered",
     "Release",

@@ -3,7 +3,7 @@ Hints that something has changed, from one task of a process to others.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 
 class Hints:
@@ -30,7 +30,7 @@ class Hints:
             self._listeners[event] = False
             event.set()
 
-    async def listen(self) -> AsyncIterator[None]:
+    async def listen(self) -> AsyncGenerator[None, None]:
         """Yield once for any number of changes since the last time."""
         event = asyncio.Event()
         self._listeners[event] = True

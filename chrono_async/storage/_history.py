@@ -43,6 +43,15 @@ class History:
         if not numbers:
             del self._of_job[row.job_id]
 
+    @property
+    def count(self) -> int:
+        """How many rows have ever been added."""
+        return self._next
+
+    def since(self, count: int) -> list[RunRecord]:
+        """Return the rows that were added after the first `count`."""
+        return [row for number, row in self._rows.items() if number >= count]
+
     def latest(self, job_id: str | None, limit: int) -> list[RunRecord]:
         """Return the newest rows, of one job or of all, the newest first."""
         if job_id is None:

@@ -2,7 +2,7 @@
 All jobs of a storage, in memory, and the leasing verbs on them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from ..models import (
@@ -133,9 +133,13 @@ class Table(Shelf):
         dead = [job_id for job_id, lock in self.locks.items() if lock.until <= boot]
         return dead + [job_id for (job_id, _), until in self.flights.items() if until <= boot]
 
-    def bury_lost(self, at: Moment) -> None:
-        """Write down the dead runs that nobody will claim again, and forget locks that have run out."""
-        for job_id in self.dead(at.boot):
+    def bury_lost(self, at: Moment, suspects: Iterable[str] = ()) -> None:
+        """
+        Write down the dead runs that nobody will claim again, and forget locks that have run out.
+
+        `suspects` may have a dead owner whose lock is gone already: somebody else has taken it over and given it back.
+        """
+        for job_id in {*self.dead(at.boot), *suspects}:
             record = self.records.get(job_id)
             if record is not None and (record.flights or rules.is_lost(record)):
                 self._bury(record, at)
@@ -155,6 +159,16 @@ class Table(Shelf):
         if lock is not None and lock.owner != lease.owner and rules.holds(record, lease):
             return False
         return self._hold(record, lease, Lock(lease.owner, until), lease_until)
+
+    def shorten(self, job_id: str, until: float, length: timedelta, at: Moment) -> None:
+        """Let the lock that ends at `until` end when its length has passed from now, if that is earlier."""
+        lock, record = self.locks.get(job_id), self.records.get(job_id)
+        end = at.boot + length.total_seconds()
+        if lock is None or lock.until != until or lock.until <= end:
+            return
+        self.locks[job_id] = Lock(lock.owner, end)
+        if record is not None and record.owner == lock.owner:
+            record.lease_until = at.now + length
 
     def settle(self, outcomes: Sequence[Outcome], at: Moment) -> list[Settled]:
         """Write each outcome on its own."""

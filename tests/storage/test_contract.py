@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from chrono_async.clock import Clock, SystemClock
-from chrono_async.storage import FileStorage, InMemoryStorage
+from chrono_async.storage import FileStorage, InMemoryStorage, PostgresStorage, RedisStorage
 from chrono_async.testing.contract import StorageContract
+from tests import servers
 
 from .eight_methods import EightMethodStorage
 
@@ -42,5 +44,33 @@ class TestFileStorageOnTheMachinesClock(StorageContract):
     @pytest.fixture
     async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[FileStorage]:
         storage = FileStorage(tmp_path / "jobs.json")
+        yield storage
+        await storage.close()
+
+
+class TestPostgresStorage(StorageContract):
+    leases_by_boot_clock = False
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @pytest.fixture
+    async def storage(self) -> AsyncIterator[PostgresStorage]:
+        storage = PostgresStorage(servers.postgres().dsn, namespace=f"test_{uuid4().hex[:8]}")
+        yield storage
+        await storage.close()
+
+
+class TestRedisStorage(StorageContract):
+    leases_by_boot_clock = False
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @pytest.fixture
+    async def storage(self) -> AsyncIterator[RedisStorage]:
+        storage = RedisStorage(servers.redis().url, namespace=uuid4().hex)
         yield storage
         await storage.close()

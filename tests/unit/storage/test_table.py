@@ -250,6 +250,23 @@ def test_dead_runs_that_nobody_will_claim_again_are_written_down_when_somebody_l
     assert world.table.locks == {}
 
 
+def test_a_dead_run_is_written_down_even_if_its_lock_is_gone() -> None:
+    """Somebody with the eight methods took the lock over and gave it back: no lock is left to say that it ran out."""
+    world = World()
+    options = Policies(recovery=Recovery.SKIP)
+    world.table.register(JobRecord(id="a", next_run=START, schedule=Definition("d", "b"), options=options), START)
+    revision = world.table.records["a"].revision
+    world.claim(ClaimRequest("a", START, START, revision, moves=True, moves_to=None))
+    world.at = Moment(START + 6 * SECOND, 106.0)
+    assert world.table.acquire("a", "old style", TTL, world.at)
+    world.table.bury_lost(world.at, ["a"])
+    assert world.table.records["a"].status is JobStatus.RUNNING, "it may be the owner's own lock"
+    world.table.give_back("a", "old style")
+    world.table.bury_lost(world.at, ["a", "nobody"])
+    assert world.table.records["a"].status is JobStatus.FAILED
+    assert [row.status for row in world.table.history] == [RunStatus.ABANDONED]
+
+
 def test_a_dead_run_that_is_due_again_is_left_to_its_next_claim() -> None:
     """Until then its owner may be heard of again."""
     world = World()

@@ -1,0 +1,693 @@
+"""What holds for jobs in PostgreSQL beside the contract: races, broken connections, its tables, its history."""
+
+import asyncio
+import logging
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from chrono_async import InstanceInfo, JobNotFoundError, JobStatus, LeasingStorage, RunRecord, RunStatus, StorageError
+from chrono_async.errors import InvalidOptionError, StorageCorruptError
+from chrono_async.models import JobRecord
+from chrono_async.policies import Policies, Recovery
+from chrono_async.storage import (
+    ClaimRequest,
+    Granted,
+    Held,
+    Outcome,
+    PointerMove,
+    PostgresStorage,
+    Release,
+    SettleVerdict,
+    Trigger,
+    open_storage,
+)
+from chrono_async.storage._postgres_sql import Statements
+from chrono_async.storage._rows import COLUMNS, RUN_COLUMNS
+from chrono_async.testing._contract_steps import job, run_of
+from tests import servers
+
+from .transaction_pooler import transaction_pooler
+
+MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+
+Make = Callable[..., PostgresStorage]
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"test_{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+async def make(namespace: str) -> AsyncIterator[Make]:
+    """Make storages on one set of tables, and close them."""
+    made: list[PostgresStorage] = []
+
+    def make(dsn: str | None = None, **options: object) -> PostgresStorage:
+        storage = PostgresStorage(dsn or servers.postgres().dsn, **{"namespace": namespace, **options})
+        made.append(storage)
+        return storage
+
+    yield make
+    for storage in made:
+        await storage.close()
+
+
+@pytest.fixture
+async def db() -> AsyncIterator[asyncpg.Connection]:
+    """A connection beside the storage's."""
+    connection = await asyncpg.connect(servers.postgres().dsn)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def request(record: JobRecord) -> ClaimRequest:
+    assert record.next_run is not None
+    return ClaimRequest(record.id, record.next_run, record.next_run, record.revision)
+
+
+async def until(condition: Callable[[], Awaitable[object]]) -> None:
+    """Ask until it holds."""
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110 - it is a question to the server
+            await asyncio.sleep(0.01)
+
+
+async def waits_for_a_row(db: asyncpg.Connection) -> int | None:
+    """Return the server's process that waits for a row which somebody else has locked."""
+    return await db.fetchval(
+        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'chrono-async'"
+    )
+
+
+# ── races ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_two_storages_racing_for_200_jobs_claim_each_once(make: Make, now: datetime) -> None:
+    """In batches that overlap, in opposite orders: no job twice, none left, no two that wait for each other."""
+    one, two = make(), make()
+    records = [(await one.register(job(f"job {n}", now))).record for n in range(200)]
+    asked = [request(record) for record in records]
+    batches = [(one, asked), (two, asked[::-1]), (one, asked[50:150]), (two, asked[150:] + asked[:50])]
+    answers = await asyncio.gather(
+        *(storage.claim(batch, f"owner/{n}", MINUTE) for n, (storage, batch) in enumerate(batches))
+    )
+    verdicts = [verdict for answer in answers for verdict in answer.verdicts]
+    granted = [verdict.lease.job_id for verdict in verdicts if isinstance(verdict, Granted)]
+    assert sorted(granted) == sorted(record.id for record in records)
+    assert all(isinstance(verdict, Granted | Held) for verdict in verdicts)
+
+
+async def test_of_a_hundred_claims_by_many_storages_one_wins(make: Make, now: datetime) -> None:
+    """Each with its own connections."""
+    storages = [make(max_connections=2) for _ in range(5)]
+    asked = request((await storages[0].register(job("a", now))).record)
+    answers = await asyncio.gather(*(storages[n % 5].claim([asked], f"i{n}/1", MINUTE) for n in range(100)))
+    verdicts = [type(answer.verdicts[0]) for answer in answers]
+    assert (verdicts.count(Granted), verdicts.count(Held)) == (1, 99)
+
+
+async def test_outcomes_of_many_storages_are_all_counted(make: Make, now: datetime) -> None:
+    """Nothing that one writes is lost to what another writes at the same time."""
+    storages = [make() for _ in range(4)]
+    await storages[0].save_job(JobRecord(id="a", next_run=now))
+
+    async def touch(n: int) -> None:
+        storage = storages[n % 4]
+        await storage.trigger("a", Trigger(now))
+        await storage.set_paused("a")
+        await storage.acquire_lock("a", "me", MINUTE)
+
+    await asyncio.gather(*(touch(n) for n in range(20)))
+    record = await storages[0].get_job("a")
+    assert record.paused
+    assert record.triggered is not None
+    assert not await storages[1].acquire_lock("a", "you", MINUTE)
+
+
+async def test_an_old_view_of_a_job_never_fits_its_next_life(make: Make, now: datetime) -> None:
+    """A job that is removed and made anew has other versions: what was decided about the old one is not written."""
+    storage = make()
+    await storage.register(job("a", now))
+    reading = await storage._read(["a"], floors=False, history=False)
+    stored = reading.stored["a"]
+    await storage.delete_job("a")
+    await storage.register(job("a", now, name="new"))
+    from chrono_async.storage._sheet import Change
+
+    written = await storage._write([Change("a", stored.version, stored.row, [])], None)
+    assert written.job_ids == set()
+    assert (await storage.get_job("a")).name == "new"
+
+
+# ── connections ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_connection_that_is_killed_mid_way_is_an_error_and_is_replaced(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """What was under way came to nothing here, and can be asked again."""
+    storage = make()
+    asked = request((await storage.register(job("a", now))).record)
+    async with db.transaction():
+        await db.execute(f"SELECT 1 FROM {namespace}_jobs FOR UPDATE")  # noqa: S608
+        claim = asyncio.create_task(storage.claim([asked], "me/1", MINUTE))
+        await until(lambda: waits_for_a_row(db))
+        await db.execute("SELECT pg_terminate_backend($1)", await waits_for_a_row(db))
+        with pytest.raises(StorageError) as caught:
+            await claim
+        assert isinstance(caught.value.__cause__, asyncpg.PostgresError)
+    (verdict,) = (await storage.claim([asked], "me/1", MINUTE)).verdicts
+    assert isinstance(verdict, Granted)
+
+
+async def test_no_statement_takes_longer_than_its_limit(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """A server that does not answer holds nobody up for ever; and what was given up does not happen later."""
+    storage = make(timeout=0.3)
+    asked = request((await storage.register(job("a", now))).record)
+    async with db.transaction():
+        await db.execute(f"SELECT 1 FROM {namespace}_jobs FOR UPDATE")  # noqa: S608
+        with pytest.raises(StorageError, match=r"no answer within 0\.3 s"):
+            await storage.claim([asked], "me/1", MINUTE)
+        await until(lambda: _nobody_waits(db))
+    assert (await storage.get_job("a")).owner is None
+    assert isinstance((await storage.claim([asked], "me/1", MINUTE)).verdicts[0], Granted)
+
+
+async def _nobody_waits(db: asyncpg.Connection) -> bool:
+    return await waits_for_a_row(db) is None
+
+
+async def test_a_storage_outlives_a_crash_of_its_server(now: datetime) -> None:
+    """While the server is away calls fail; when it is back they work, on the same tables, and hints come again."""
+    server = servers.PostgresServer()
+    server.start()
+    storage, other = PostgresStorage(server.dsn), PostgresStorage(server.dsn)
+    await storage.register(job("a", now))
+    hints = storage.changes()
+    heard = asyncio.create_task(anext(hints))
+    server.kill()
+    with pytest.raises(StorageError):
+        await storage.get_job("a")
+    with pytest.raises(StorageError):
+        await storage.claim([], "me/1", MINUTE)
+    server.start()
+    assert (await storage.get_job("a")).next_run == now
+
+    async def is_heard() -> bool:
+        await other.set_paused("a")
+        return heard.done()
+
+    await until(is_heard)
+    await hints.aclose()
+    await asyncio.gather(storage.close(), other.close())
+    server.remove()
+
+
+async def test_a_server_that_is_not_there_is_an_error_of_the_storage(tmp_path: Path) -> None:
+    """At the first use, from the driver's error; made is a storage without it."""
+    storage = open_storage(f"postgresql://nobody@/nothing?host={tmp_path}")
+    with pytest.raises(StorageError) as caught:
+        await storage.get_job("a")
+    assert isinstance(caught.value.__cause__, OSError)
+    await storage.close()
+
+
+async def test_who_makes_the_pool_closes_it(make: Make, namespace: str, db: asyncpg.Connection) -> None:
+    """A user's own pool is left open; of a storage's own no connection stays."""
+    async with asyncpg.create_pool(servers.postgres().dsn, min_size=1, max_size=3) as pool:
+        storage = PostgresStorage(pool, namespace=namespace)
+        listening = asyncio.create_task(_ends(storage.changes()))
+        await storage.save_job(JobRecord(id="a"))
+        await until(lambda: _listen(db, namespace, 1))
+        await storage.close()
+        await listening
+        assert await pool.fetchval("SELECT 1") == 1
+        assert pool.get_idle_size() == pool.get_size()
+    own = make(f"{servers.postgres().dsn}&application_name=own")
+    await own.get_job("a")
+    await own.close()
+    await until(lambda: _is_without(db, "own"))
+    assert (await own.get_job("a")).id == "a", "closed is not broken: it connects again"
+
+
+async def _ends(hints: AsyncIterator[None]) -> None:
+    async for _ in hints:
+        pass
+
+
+async def _is_without(db: asyncpg.Connection, name: str) -> bool:
+    return not await db.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name)
+
+
+def test_a_storage_can_be_used_by_one_loop_after_another(namespace: str) -> None:
+    """As two calls of asyncio.run do, each of which closes what it leaves."""
+    storage = PostgresStorage(servers.postgres().dsn, namespace=namespace)
+
+    async def use(name: str) -> None:
+        await storage.save_job(JobRecord(id=name))
+        await storage.close()
+
+    asyncio.run(use("a"))
+    asyncio.run(use("b"))
+
+    async def look() -> list[str]:
+        try:
+            return [record.id for record in await storage.list_jobs()]
+        finally:
+            await storage.close()
+
+    assert asyncio.run(look()) == ["a", "b"]
+
+
+async def test_it_works_behind_a_transaction_pooler(make: Make, namespace: str, now: datetime) -> None:
+    """Where each transaction may come to another server process."""
+    folder = servers._new_folder(None)
+    async with transaction_pooler(servers.postgres().folder, folder) as dsn:
+        storage = make(dsn, notify=False, statement_cache_size=0)
+        for n in range(5):
+            asked = request((await storage.register(job(f"job {n}", now))).record)
+            (granted,) = (await storage.claim([asked], "me/1", MINUTE)).verdicts
+            assert isinstance(granted, Granted)
+            await storage.release([Release(granted.lease)])
+        assert len((await storage.due(now, now + MINUTE)).due) == 5
+        assert [hint async for hint in storage.changes()] == []
+        await storage.close()
+
+
+# ── tables ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_many_may_make_the_tables_at_once(make: Make) -> None:
+    """N processes that start at once on an empty database all work."""
+    storages = [make(max_connections=2) for _ in range(20)]
+    await asyncio.gather(*(storage.migrate() for storage in storages[:10]), *(s.list_jobs() for s in storages[10:]))
+    await storages[0].save_job(JobRecord(id="a"))
+    assert [record.id for record in await storages[-1].list_jobs()] == ["a"]
+
+
+async def test_who_may_not_make_tables_can_use_those_that_are_there(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """A service need not own its tables, once somebody has migrated them."""
+    await make().migrate()
+    await db.execute(f"CREATE ROLE {namespace} LOGIN")
+    await db.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    for table in ("jobs", "runs", "instances", "meta"):
+        await db.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {namespace}_{table} TO {namespace}")
+    dsn = servers.postgres().dsn.replace("postgres@", f"{namespace}@")
+    storage = make(dsn)
+    granted = await claimed(storage, (await storage.register(job("a", now))).record)
+    assert await settled(storage, granted, now) is SettleVerdict.DONE
+    await storage.heartbeat(InstanceInfo("me", now, now))
+    assert len(await storage.list_runs("a")) == 1
+    with pytest.raises(StorageError, match="InsufficientPrivilege"):
+        await make(dsn, namespace="other").list_jobs()
+
+
+async def claimed(storage: LeasingStorage, record: JobRecord) -> Granted:
+    (verdict,) = (await storage.claim([request(record)], "me/1", MINUTE)).verdicts
+    assert isinstance(verdict, Granted)
+    return verdict
+
+
+async def settled(
+    storage: LeasingStorage, granted: Granted, next_run: datetime | None, *, error: str = "", revision: int = 0
+) -> SettleVerdict:
+    fire_time = granted.next_run
+    assert fire_time is not None
+    run = run_of(granted, fire_time, RunStatus.FAILED if error else RunStatus.COMPLETED, error)
+    outcome = Outcome(granted.lease, run, PointerMove(fire_time, revision, next_run))
+    return (await storage.settle([outcome])).settled[0].verdict
+
+
+async def test_namespaces_do_not_touch(make: Make, namespace: str) -> None:
+    """Several services may share a database."""
+    one, two = make(), make(namespace=f"{namespace}_2")
+    await one.save_job(JobRecord(id="a"))
+    assert await two.list_jobs() == []
+    assert await two.acquire_lock("a", "me", MINUTE)
+    assert await one.acquire_lock("a", "you", MINUTE)
+
+
+@pytest.mark.parametrize("bad", ["", "Jobs", "1st", "a-b", "a;drop", "x" * 41])
+def test_a_namespace_is_part_of_a_tables_name(bad: str) -> None:
+    """Nothing else can be smuggled into a statement."""
+    with pytest.raises(InvalidOptionError, match="namespace"):
+        PostgresStorage("postgresql:///", namespace=bad)
+
+
+async def test_tables_of_a_newer_version_are_left_alone(make: Make, namespace: str, db: asyncpg.Connection) -> None:
+    """Old code does not know what it would break."""
+    await make().migrate()
+    await db.execute(f"UPDATE {namespace}_meta SET schema_version = 99")  # noqa: S608
+    with pytest.raises(StorageError, match="newer version"):
+        await make().list_jobs()
+
+
+async def test_tables_that_were_dropped_are_made_anew(make: Make, namespace: str, db: asyncpg.Connection) -> None:
+    """By the call after the one that noticed."""
+    storage = make()
+    await storage.save_job(JobRecord(id="a"))
+    await db.execute(f"DROP TABLE {namespace}_jobs, {namespace}_runs, {namespace}_meta, {namespace}_instances")
+    with pytest.raises(StorageError):
+        await storage.list_jobs()
+    assert await storage.list_jobs() == []
+
+
+async def test_the_tables_have_the_columns_that_are_written(make: Make, namespace: str, db: asyncpg.Connection) -> None:
+    """What a row has is named in one place, what a table has in another."""
+    await make().migrate()
+    query = "SELECT column_name FROM information_schema.columns WHERE table_name = $1"
+    jobs = {name for (name,) in await db.fetch(query, f"{namespace}_jobs")}
+    runs = {name for (name,) in await db.fetch(query, f"{namespace}_runs")}
+    assert jobs == {*COLUMNS, "version", "lock_ttl"}
+    assert runs == {*RUN_COLUMNS, "seq", "added"}
+
+
+async def test_the_index_finds_what_is_due(make: Make, namespace: str, db: asyncpg.Connection, now: datetime) -> None:
+    """In order, without a look at the other jobs, also past ten thousand that are excluded."""
+    storage = make()
+    await storage.migrate()
+    await db.execute(
+        f"INSERT INTO {namespace}_jobs (id, version, name, status, paused, next_run, due_at, run_count, error_count,"  # noqa: S608
+        " last_error, revision, scheduled_runs, token, settled_token, attempt, tries)"
+        " SELECT 'job ' || n, 1, '', 'pending', false, t, t, 0, 0, '', 0, 0, 0, 0, 0, 0"
+        " FROM generate_series(1, 30000) n, LATERAL (SELECT $1::timestamptz + n * interval '1 second' AS t) times",
+        now,
+    )
+    await db.execute(f"ANALYZE {namespace}_jobs")
+    excluded = [f"job {n}" for n in range(1, 10_001)]
+    page = await storage.due(now, now + timedelta(days=9), exclude=excluded, limit=10)
+    assert [due.job_id for due in page.due] == [f"job {n}" for n in range(10_001, 10_011)]
+    last = page.due[-1]
+    plan = await db.fetch(
+        f"EXPLAIN (ANALYZE, TIMING OFF) {Statements(namespace)['due'].strip().rstrip(';')}",
+        timedelta(days=9), last.when, last.job_id, excluded, 11,
+    )  # fmt: skip
+    text = "\n".join(line for (line,) in plan)
+    assert f"Index Scan using {namespace}_jobs_due on {namespace}_jobs" in text
+    assert "hashed SubPlan" in text
+    assert f"Seq Scan on {namespace}_jobs" not in text
+    assert "Sort Key: " not in text.split("Limit", maxsplit=1)[1], "the index is in order already"
+
+
+# ── hints ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_change_wakes_the_others_and_not_oneself(make: Make) -> None:
+    """At once; who made it knows of it."""
+    one, two = make(), make()
+    heard: dict[str, int] = {"one": 0, "two": 0}
+
+    async def listen(name: str, storage: PostgresStorage) -> None:
+        async for _ in storage.changes():
+            heard[name] += 1
+
+    async with asyncio.TaskGroup() as tasks:
+        listeners = [tasks.create_task(listen("one", one)), tasks.create_task(listen("two", two))]
+        await until(lambda: _is_true(heard == {"one": 1, "two": 1}))  # who begins to listen may have missed something
+        await one.save_job(JobRecord(id="a"))
+        await until(lambda: _is_true(heard["two"] > 1))
+        await two.set_paused("a")
+        await until(lambda: _is_true(heard["one"] > 1))
+        assert heard == {"one": 2, "two": 2}
+        for task in listeners:
+            task.cancel()
+
+
+async def _is_true(value: object) -> object:
+    return value
+
+
+async def _listen(db: asyncpg.Connection, namespace: str, count: int) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE query ILIKE $1 AND state = 'idle'"
+    return await db.fetchval(query, f"LISTEN%{namespace}_changes%") == count
+
+
+async def test_claims_and_settles_say_nothing(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """A notification takes a lock of the whole server: only what users do is worth it."""
+    storage = make()
+    said: list[str] = []
+    record = (await storage.register(job("a", now))).record
+    await storage.close()
+    await db.add_listener(f"{namespace}_changes", lambda *heard: said.append(heard[-1]))
+    granted = await claimed(storage, record)
+    assert (await storage.renew([granted.lease], MINUTE)).lost == []
+    assert await settled(storage, granted, now) is SettleVerdict.DONE
+    await storage.due(now, now + MINUTE)
+    await storage.set_paused("a")
+    await storage.close()
+    await until(lambda: _is_true(said))
+    assert len(said) == 1
+
+
+# ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("damage", ["status = 'odd'", "options = '{'", "triggered = '[1]'", "flights = '7'"])
+async def test_a_row_that_cannot_be_read_costs_that_row(
+    make: Make, namespace: str, db: asyncpg.Connection, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told of once and left as it is; the other jobs run."""
+    storage, now = make(), datetime.now(UTC)
+    for name in ("bad", "good"):
+        await storage.register(job(name, now))
+    await db.execute(f"UPDATE {namespace}_jobs SET {damage} WHERE id = 'bad'")  # noqa: S608
+    before = await db.fetch(f"SELECT * FROM {namespace}_jobs WHERE id = 'bad'")  # noqa: S608
+    with caplog.at_level(logging.ERROR, "chrono_async"):
+        assert [due.job_id for due in (await storage.due(now, now + MINUTE)).due] == ["good"]
+        assert [due.job_id for due in (await storage.due(now, now + MINUTE, limit=1)).due] == ["good"]
+        assert [record.id for record in await storage.list_jobs()] == ["good"]
+        with pytest.raises(JobNotFoundError):
+            await storage.get_job("bad")
+        with pytest.raises(StorageCorruptError):
+            await storage.register(job("bad", now))
+    assert [message.count("'bad'") for message in caplog.messages] == [1]
+    assert await db.fetch(f"SELECT * FROM {namespace}_jobs WHERE id = 'bad'") == before  # noqa: S608
+
+
+@pytest.mark.parametrize("text", ["nul \0", "half \ud800"])
+async def test_a_text_that_cannot_be_held_is_refused_by_name_or_escaped(make: Make, now: datetime, text: str) -> None:
+    """A name is its user's to change; an exception's message must not keep its run from being settled."""
+    storage = make()
+    with pytest.raises(InvalidOptionError, match="name="):
+        await storage.register(job("a", now, name=text))
+    with pytest.raises(InvalidOptionError, match="tag"):
+        await storage.register(job("a", now, options=Policies(tags=(text,))))
+    with pytest.raises(JobNotFoundError):
+        await storage.get_job(text)
+    record = (await storage.register(job("a", now))).record
+    granted = await claimed(storage, record)
+    assert await settled(storage, granted, now, error=text) is SettleVerdict.DONE
+    escaped = text.replace("\0", "\\x00").replace("\ud800", "\\ud800")
+    assert (await storage.get_job("a")).last_error == escaped
+    assert [row.error for row in await storage.list_runs("a")] == [escaped]
+    assert (await storage.due(now, now + MINUTE, exclude=[text])).due != []
+
+
+async def test_far_ends_of_time_come_back_as_they_were(make: Make) -> None:
+    """The first and the last moment there is."""
+    storage = make()
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    await storage.save_job(JobRecord(id="a", last_run=first, next_run=last))
+    await storage.save_job(JobRecord(id="b", last_run=last, next_run=first))
+    assert {(r.last_run, r.next_run) for r in await storage.list_jobs()} == {(first, last), (last, first)}
+    assert [r.id for r in await storage.get_due_jobs(last)] == ["a", "b"]
+    assert [due.job_id for due in (await storage.due(first, last)).due] == ["b"], "the last moment never comes"
+
+
+async def test_a_lock_that_outlasts_its_length_is_cut(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """It proves that the server's clock was set back: else a dead owner would hold the job for as long as that was."""
+    storage = make()
+    await claimed(storage, (await storage.register(job("a", now))).record)
+    await claimed(storage, (await storage.register(job("b", now))).record)
+    hour = 3_600_000_000
+    await db.execute(
+        f"UPDATE {namespace}_jobs SET lock_until = lock_until + {hour},"  # noqa: S608
+        " lease_until = lease_until + interval '1 hour', due_at = due_at + interval '1 hour' WHERE id = 'a'"
+    )
+    untouched = await db.fetch(f"SELECT * FROM {namespace}_jobs WHERE id = 'b'")  # noqa: S608
+    await make().heartbeat(InstanceInfo("me", now, now))
+    due = {due.job_id: due.when for due in (await storage.due(now, now + 3 * MINUTE)).due}
+    assert due.keys() == {"a", "b"}
+    record = await storage.get_job("a")
+    assert record.lease_until == due["a"]
+    assert due["a"] <= datetime.now(UTC) + MINUTE
+    assert await db.fetch(f"SELECT * FROM {namespace}_jobs WHERE id = 'b'") == untouched  # noqa: S608
+
+
+async def test_a_clock_that_is_set_back_is_noticed_by_who_is_alive(make: Make, now: datetime) -> None:
+    """At its next heartbeat; as long as the clock goes on, nobody looks through the locks."""
+    storage = make()
+    asked: list[str] = []
+    fetch = storage._connections.fetch
+
+    async def spy(name: str, *arguments: object) -> list[object]:
+        asked.append(name)
+        return await fetch(name, *arguments)
+
+    storage._connections.fetch = spy  # type: ignore[method-assign, assignment]
+    for ahead, looks in [(0, 1), (0, 1), (-0.5, 1), (-2, 2), (-2, 2), (3600, 2), (0, 3)]:
+        await storage._upkeep.run(datetime.now(UTC) + ahead * SECOND)
+        assert asked.count("clamp_locks") == looks
+
+
+async def test_an_owner_that_died_without_a_claim_to_come_is_written_down(make: Make, now: datetime) -> None:
+    """By whoever looks for what is due."""
+    storage = make()
+    options = Policies(recovery=Recovery.SKIP)
+    record = (await storage.register(job("a", now, options=options))).record
+    asked = request(record)._replace(moves=True)
+    await storage.claim([asked], "dead/1", timedelta(seconds=0.1))
+
+    async def is_buried() -> bool:
+        await storage.due(now, now + MINUTE)
+        return (await storage.get_job("a")).status is JobStatus.FAILED
+
+    await until(is_buried)
+    assert [row.status for row in await storage.list_runs("a")] == [RunStatus.ABANDONED]
+
+
+# ── the history and the instances ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def ran(storage: PostgresStorage, job_id: str, times: int, now: datetime) -> None:
+    record = await storage.get_job(job_id)
+    for _ in range(times):
+        granted = await claimed(storage, record)
+        assert await settled(storage, granted, now, revision=record.revision) is SettleVerdict.DONE
+
+
+async def count_runs(db: asyncpg.Connection, namespace: str) -> dict[str, int]:
+    return dict(await db.fetch(f"SELECT job_id, count(*) FROM {namespace}_runs GROUP BY job_id"))  # noqa: S608
+
+
+async def test_the_history_of_a_job_is_kept_to_a_bound(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """Seen at once, and put in order at a heartbeat: the latest stay."""
+    storage = make(history=3)
+    for name, times in (("busy", 7), ("idle", 2)):
+        await storage.register(job(name, now))
+        await ran(storage, name, times, now)
+    seen = await storage.list_runs("busy")
+    assert len(seen) == 3
+    await storage.heartbeat(InstanceInfo("me", now, now))
+    assert await count_runs(db, namespace) == {"busy": 3, "idle": 2}
+    assert await storage.list_runs("busy") == seen
+    assert [row.token for row in seen] == sorted((row.token for row in seen), reverse=True)
+
+
+async def test_the_whole_history_is_kept_to_a_bound(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """The oldest go first, whosever they are."""
+    storage = make(total_history=4)
+    for name in "abcdef":
+        await storage.register(job(name, now))
+        await ran(storage, name, 1, now)
+    await storage.heartbeat(InstanceInfo("me", now, now))
+    assert await count_runs(db, namespace) == dict.fromkeys("cdef", 1)
+    assert [row.job_id for row in await storage.list_runs(limit=3)] == ["f", "e", "d"]
+
+
+async def test_the_history_is_kept_for_a_time(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """If one is given."""
+    storage = make(history_age=timedelta(days=1))
+    for name in "ab":
+        await storage.register(job(name, now))
+        await ran(storage, name, 1, now)
+    await db.execute(f"UPDATE {namespace}_runs SET added = added - interval '2 days' WHERE job_id = 'a'")  # noqa: S608
+    await storage.heartbeat(InstanceInfo("me", now, now))
+    assert await count_runs(db, namespace) == {"b": 1}
+
+
+async def test_no_history_is_kept_where_none_is_wanted(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """Not a row, from the first."""
+    storage = make(history=0)
+    await storage.register(job("a", now))
+    await ran(storage, "a", 2, now)
+    assert await count_runs(db, namespace) == {}
+    assert await storage.list_runs("a") == await storage.list_runs() == []
+
+
+async def test_a_run_is_in_the_history_exactly_if_its_outcome_was_written(make: Make, now: datetime) -> None:
+    """One statement writes both: a stale outcome leaves no row."""
+    storage = make()
+    record = (await storage.register(job("a", now))).record
+    granted = await claimed(storage, record)
+    await storage.delete_job("a")
+    assert await settled(storage, granted, now) is SettleVerdict.STALE
+    assert await storage.list_runs("a") == []
+    record = (await storage.register(job("a", now))).record
+    granted = await claimed(storage, record)
+    skipped = RunRecord("a", now, RunStatus.SKIPPED)
+    run = run_of(granted, now)
+    outcome = Outcome(granted.lease, run, PointerMove(now, record.revision, now), skipped)
+    assert (await storage.settle([outcome])).settled[0].verdict is SettleVerdict.DONE
+    assert (await storage.settle([outcome])).settled[0].verdict is SettleVerdict.REPEATED
+    assert await storage.list_runs("a") == [run, skipped]
+
+
+async def test_instances_that_are_not_heard_of_are_forgotten(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """By the server's clock; their rows go with the next heartbeat of another."""
+    storage = make()
+    await storage.heartbeat(InstanceInfo("dead", now, now, frozenset("ab")))
+    await db.execute(f"UPDATE {namespace}_instances SET seen = seen - interval '11 minutes'")  # noqa: S608
+    assert await storage.list_instances() == []
+    await storage.heartbeat(InstanceInfo("me", now, now))
+    assert [name for (name,) in await db.fetch(f"SELECT instance_id FROM {namespace}_instances")] == ["me"]  # noqa: S608
+
+
+# ── making one ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_the_driver_it_says_what_to_install() -> None:
+    """The exact command, whichever way the storage is asked for."""
+    for asked in ("import PostgresStorage", "import open_storage as o; o('postgresql://localhost/x')"):
+        script = f"import sys; sys.modules['asyncpg'] = None; from chrono_async.storage {asked}"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert "ModuleNotFoundError: PostgresStorage needs a package more" in done.stderr
+        assert "pip install 'chrono-async[postgres]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"max_connections": 0}, {"min_connections": 6}, {"timeout": 0}, {"timeout": float("nan")}, {"history_age": -1}],
+)
+def test_options_that_cannot_be_are_refused_at_once(options: dict[str, float]) -> None:
+    """Before anything connects."""
+    with pytest.raises(InvalidOptionError, match=next(iter(options)).replace("min_", "max_")):
+        PostgresStorage("postgresql:///", **options)  # type: ignore[arg-type]
+
+
+def test_what_is_neither_a_dsn_nor_a_pool_is_refused() -> None:
+    """A connection is no pool: two calls at once would need two."""
+    with pytest.raises(InvalidOptionError, match="dsn_or_pool"):
+        PostgresStorage(7)  # type: ignore[arg-type]
