@@ -30,6 +30,7 @@ from chrono_async.storage import (
 )
 from chrono_async.storage._postgres_sql import Statements
 from chrono_async.storage._rows import COLUMNS, RUN_COLUMNS
+from chrono_async.storage._sheet import Change
 from chrono_async.testing._contract_steps import job, run_of
 from tests import servers
 
@@ -146,11 +147,10 @@ async def test_an_old_view_of_a_job_never_fits_its_next_life(make: Make, now: da
     stored = reading.stored["a"]
     await storage.delete_job("a")
     await storage.register(job("a", now, name="new"))
-    from chrono_async.storage._sheet import Change
-
-    written = await storage._write([Change("a", stored.version, stored.row, [])], None)
-    assert written.job_ids == set()
+    change = Change("a", stored.version, stored.row, [RunRecord("a", now, RunStatus.MISSED)])
+    assert (await storage._write([change], None)).job_ids == set()
     assert (await storage.get_job("a")).name == "new"
+    assert await storage.list_runs("a") == [], "a row of the history goes with its job's change"
 
 
 # ── connections ──────────────────────────────────────────────────────────────────────────────────────────────────────
