@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .opening import open_storage as open_storage
     from .portable import PortableStorage as PortableStorage
     from .portable import as_leasing as as_leasing
+    from .sqlite import SQLiteStorage as SQLiteStorage
 
 _VALUES = (
     "ClaimAnswer",
@@ -74,6 +75,7 @@ _HOMES = {
     "InMemoryStorage": ".memory",
     "LeasingStorage": ".base",
     "PortableStorage": ".portable",
+    "SQLiteStorage": ".sqlite",
     "Storage": ".base",
     "as_leasing": ".portable",
     "open_storage": ".opening",

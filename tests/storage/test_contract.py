@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chrono_async.clock import Clock, SystemClock
-from chrono_async.storage import FileStorage, InMemoryStorage
+from chrono_async.storage import FileStorage, InMemoryStorage, SQLiteStorage
 from chrono_async.testing.contract import StorageContract
 
 from .eight_methods import EightMethodStorage
@@ -42,5 +42,27 @@ class TestFileStorageOnTheMachinesClock(StorageContract):
     @pytest.fixture
     async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[FileStorage]:
         storage = FileStorage(tmp_path / "jobs.json")
+        yield storage
+        await storage.close()
+
+
+class TestSQLiteStorage(StorageContract):
+    @pytest.fixture
+    async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[SQLiteStorage]:
+        storage = SQLiteStorage(tmp_path / "jobs.db", clock=clock)
+        yield storage
+        await storage.close()
+
+
+class TestSQLiteStorageOnTheMachinesClock(StorageContract):
+    """Real leases, that end by the host's boot clock."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @pytest.fixture
+    async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[SQLiteStorage]:
+        storage = SQLiteStorage(tmp_path / "jobs.db")
         yield storage
         await storage.close()

@@ -1,0 +1,217 @@
+"""
+What is read from and written to the tables of a SQLite storage, within a transaction.
+
+Each call takes a few statements, however many jobs it concerns; their texts are always the same few, so that they stay
+prepared.
+"""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, NamedTuple
+
+from ..errors import StorageCorruptError
+from ..models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
+from ._rows import JobRow, instant_of, microseconds_of
+from ._sheet import Change, Floors, Kept, Stored
+from ._shelf import Moment
+from ._sqlite_statements import SIZES, Statements
+from ._sqlite_values import UNREADABLE, decoded, decoded_run, encoded_run, is_writable
+
+_log = logging.getLogger("chrono_async")
+_HEARD_OF = timedelta(minutes=10)
+
+
+class Bounds(NamedTuple):
+    """How much of the history is kept."""
+
+    per_job: int
+    total: int
+    age: timedelta
+
+
+class Question(NamedTuple):
+    """What is asked for of what comes due."""
+
+    until: datetime
+    at: Moment
+    skip: Collection[str]
+    limit: int
+    start: tuple[datetime, str] | None
+    """The place of the last one of the page before."""
+
+
+class Tables:
+    """The tables of one namespace."""
+
+    def __init__(self, namespace: str, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._sql = Statements(namespace, per_job=bounds.per_job)
+        self._told: set[str] = set()
+
+    # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def read(self, database: sqlite3.Connection, job_ids: Sequence[str]) -> dict[str, Stored[JobRow]]:
+        """Return those of the jobs that are there; one alone that cannot be read is an error."""
+        stored = {}
+        for row in self._of_jobs(database, self._sql.jobs, job_ids):
+            kept = self._kept(row)
+            if kept is not None:
+                stored[row[0]] = Stored(1, row, kept)
+            elif len(job_ids) == 1:
+                raise StorageCorruptError(f"the row of job {row[0]!r} cannot be read and is left as it is")
+        return stored
+
+    def _of_jobs(self, database: sqlite3.Connection, sql: dict[int, str], job_ids: Sequence[str]) -> Iterator[Any]:
+        for ids in _chunks([job_id for job_id in job_ids if is_writable(job_id)]):
+            yield from database.execute(sql[len(ids)], ids)
+
+    def _kept(self, row: JobRow) -> Kept | None:
+        try:
+            return decoded(row)
+        except UNREADABLE as error:
+            if row[0] not in self._told:
+                self._told.add(row[0])
+                _log.error("the row of job %r cannot be read and is left as it is: %s", row[0], error)
+            return None
+
+    def write(self, database: sqlite3.Connection, changes: Sequence[Change[JobRow]], now: datetime) -> None:
+        """Write what has become of jobs, with the rows of the history that belong to it."""
+        sql = self._sql
+        kept = [change.row for change in changes if change.row is not None]
+        if kept:
+            database.executemany(sql.keep, kept)
+        if len(kept) < len(changes):
+            database.executemany(sql.forget, [(change.job_id,) for change in changes if change.row is None])
+        runs = [run for change in changes for run in change.runs]
+        if runs:
+            self._add_runs(database, runs, microseconds_of(now))
+
+    def records(self, database: sqlite3.Connection) -> list[JobRecord]:
+        """Return all records that can be read."""
+        return list(self._records(database.execute(self._sql.records)))
+
+    def due_records(self, database: sqlite3.Connection, now: datetime) -> list[JobRecord]:
+        """Return the records that are not paused and whose pointer has come, whoever holds them."""
+        moment = microseconds_of(now)
+        return list(self._records(database.execute(self._sql.due_records, (moment, moment, moment))))
+
+    def _records(self, rows: Iterable[JobRow]) -> Iterator[JobRecord]:
+        for row in rows:
+            kept = self._kept(row)
+            if kept is not None and kept.record is not None:
+                yield kept.record
+
+    # ── floors ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def floors(self, database: sqlite3.Connection) -> Floors:
+        """Return what tokens and revisions have come to in jobs that are gone."""
+        known = {name: int(value) for name, value in database.execute(self._sql.floors)}
+        return Floors(known.get("token_floor", 0), known.get("revision_floor", 0))
+
+    def raise_floors(self, database: sqlite3.Connection, floors: Floors) -> None:
+        """Remember them."""
+        rows = [("token_floor", str(floors.token)), ("revision_floor", str(floors.revision))]
+        database.executemany(self._sql.raise_floors, rows)
+
+    # ── what comes due ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def to_bury(self, database: sqlite3.Connection, at: Moment) -> list[str]:
+        """Return the jobs with a dead run that no claim will come across."""
+        return [job_id for (job_id,) in database.execute(self._sql.to_bury, (_boot(at),))]
+
+    def due(self, database: sqlite3.Connection, asked: Question) -> tuple[list[Due], bool]:
+        """Return a page of what can be claimed, by `(when, job_id)`, and whether there is more."""
+        found = [due for due in self._held(database, asked) if asked.start is None or place_of(due) > asked.start]
+        found += islice(self._free(database, asked), asked.limit + 1)
+        found.sort(key=place_of)
+        return found[: asked.limit], len(found) > asked.limit
+
+    def _held(self, database: sqlite3.Connection, asked: Question) -> Iterator[Due]:
+        """Yield the jobs whose place is not that of their entry in the index, since somebody holds them."""
+        rows = database.execute(self._sql.held, (_boot(asked.at), microseconds_of(asked.until)))
+        return (due for due in self._wanted(rows, asked) if due.when < asked.until)
+
+    def _free(self, database: sqlite3.Connection, asked: Question) -> Iterator[Due]:
+        """Yield the others, in order, as they are read from the index."""
+        when, job_id = _BEFORE_ALL if asked.start is None else (microseconds_of(asked.start[0]), asked.start[1])
+        rows = database.execute(self._sql.free, (microseconds_of(asked.until), when, job_id, _boot(asked.at)))
+        return self._wanted(rows, asked)
+
+    def _wanted(self, rows: Iterable[JobRow], asked: Question) -> Iterator[Due]:
+        for row in rows:
+            due = None if row[0] in asked.skip else self._due_of(row, asked.at)
+            if due is not None:
+                yield due
+
+    def _due_of(self, row: JobRow, at: Moment) -> Due | None:
+        kept = self._kept(row)
+        if kept is None or kept.record is None:
+            return None
+        if kept.lock is None or kept.lock.until <= at.boot:
+            return due_of(kept.record)
+        return due_of(kept.record, at.now + timedelta(seconds=kept.lock.until - at.boot))
+
+    # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _add_runs(self, database: sqlite3.Connection, runs: Sequence[RunRecord], written: int) -> None:
+        database.executemany(self._sql.add_run, [(*encoded_run(run), written) for run in runs])
+        for ids in _chunks(list({run.job_id for run in runs})):
+            database.execute(self._sql.prune_jobs[len(ids)], ids)
+
+    def runs_of(self, database: sqlite3.Connection, job_ids: Sequence[str]) -> list[RunRecord]:
+        """Return what is remembered of these jobs, the oldest first."""
+        return list(self._runs(self._of_jobs(database, self._sql.runs_of, job_ids)))
+
+    def latest_runs(self, database: sqlite3.Connection, job_id: str | None, limit: int) -> list[RunRecord]:
+        """Return the newest rows, of one job or of all, the newest first."""
+        if limit <= 0 or (job_id is not None and not is_writable(job_id)):
+            return []
+        if job_id is None:
+            return list(self._runs(database.execute(self._sql.latest, (min(limit, _MOST),))))
+        return list(self._runs(database.execute(self._sql.latest_of, (job_id, min(limit, _MOST)))))
+
+    def _runs(self, rows: Iterable[Any]) -> Iterator[RunRecord]:
+        for row in rows:
+            try:
+                yield decoded_run(row)
+            except UNREADABLE as error:
+                _log.warning("a row of the history of job %r cannot be read: %s", row[0], error)
+
+    # ── instances ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def heartbeat(self, database: sqlite3.Connection, instance: InstanceInfo, at: Moment) -> None:
+        """Note that the instance is alive, and sweep out what is too old or too much."""
+        times = (microseconds_of(instance.started), microseconds_of(at.now))
+        database.execute(self._sql.alive, (instance.instance_id, *times, json.dumps(sorted(instance.jobs))))
+        database.execute(self._sql.forget_instances, (microseconds_of(at.now - _HEARD_OF),))
+        database.execute(self._sql.forget_locks, (_boot(at),))
+        database.execute(self._sql.forget_old_runs, (microseconds_of(at.now - self._bounds.age),))
+        database.execute(self._sql.forget_many_runs, (self._bounds.total,))
+
+    def instances(self, database: sqlite3.Connection, now: datetime) -> list[InstanceInfo]:
+        """Return the instances that were heard of lately."""
+        rows = database.execute(self._sql.instances, (microseconds_of(now - _HEARD_OF),))
+        return [
+            InstanceInfo(instance_id, instant_of(started), instant_of(seen), frozenset(json.loads(jobs)))
+            for instance_id, started, seen, jobs in rows
+        ]
+
+
+_BEFORE_ALL = (-(2**63), "")
+_MOST = 2**31
+
+
+def _boot(at: Moment) -> int:
+    return round(at.boot * 1_000_000)
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the ids in parts for which there is a statement; a part is filled up with its last one."""
+    for start in range(0, len(ids), SIZES[-1]):
+        part = ids[start : start + SIZES[-1]]
+        size = next(size for size in SIZES if size >= len(part))
+        yield [*part, *[part[-1]] * (size - len(part))]
