@@ -98,7 +98,8 @@ def kept_of(row: Sequence[Any]) -> Kept:
         return Kept(None, lock, {})
     definition = None if declared is None or bound is None else Definition(declared, bound)
     policies = DEFAULT_POLICIES if options is None else _policies(options)
-    record = JobRecord(job_id, name, _STATUSES[status], bool(paused), *row[4:9], definition, policies, *row[9:_SHAPED])
+    fields = (job_id, name, _STATUSES[status], bool(paused), *row[4:9], definition, policies, *row[9:_SHAPED])
+    record = JobRecord(*fields)
     flights: dict[int, float] = {}
     if triggered is not None or manual is not None:
         record.triggered, record.manual = _trigger(triggered), _trigger(manual)

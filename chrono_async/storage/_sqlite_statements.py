@@ -23,13 +23,22 @@ class Statements:
 
     def _about_jobs(self, jobs: str, meta: str) -> None:
         columns, places = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
-        follow = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
         self.jobs: dict[int, str] = _for_ids(f"SELECT {columns} FROM {jobs} WHERE id IN (%s)")
-        self.keep: str = f"INSERT INTO {jobs} ({columns}) VALUES ({places}) ON CONFLICT (id) DO UPDATE SET {follow}"
+        self.insert: str = f"INSERT INTO {jobs} ({columns}) VALUES ({places})"
+        self._updates: dict[bytes, str] = {}
+        self._jobs = jobs
         self.forget: str = f"DELETE FROM {jobs} WHERE id = ?"
         self.records: str = f"SELECT {columns} FROM {jobs} WHERE name IS NOT NULL"
         self.floors: str = f"SELECT name, value FROM {meta} WHERE name IN ('token_floor', 'revision_floor')"
         self.raise_floors: str = f"INSERT OR REPLACE INTO {meta} (name, value) VALUES (?, ?)"
+
+    def update(self, places: bytes) -> str:
+        """Return the text that writes the columns at these places: what has not changed costs no index anything."""
+        sql = self._updates.get(places)
+        if sql is None:
+            columns = ", ".join(f"{COLUMNS[at]} = ?" for at in places)
+            sql = self._updates[places] = f"UPDATE {self._jobs} SET {columns} WHERE id = ?"
+        return sql
 
     def _about_due(self, jobs: str) -> None:
         columns = ", ".join(COLUMNS)
@@ -41,18 +50,15 @@ class Statements:
             SELECT {columns} FROM {jobs} WHERE due_at < ? AND (due_at, id) > (?, ?) AND lock_until <= ?
             ORDER BY due_at, id"""
 
-    def _about_runs(self, runs: str, keep: int) -> None:
+    def _about_runs(self, runs: str, per_job: int) -> None:
         columns, places = ", ".join(RUN_COLUMNS), ", ".join("?" * len(RUN_COLUMNS))
         self.add_run: str = f"INSERT INTO {runs} ({columns}, written) VALUES ({places}, ?)"
         self.runs_of: dict[int, str] = _for_ids(f"SELECT {columns} FROM {runs} WHERE job_id IN (%s) ORDER BY seq")
         self.latest: str = f"SELECT {columns} FROM {runs} ORDER BY seq DESC LIMIT ?"
         self.latest_of: str = f"SELECT {columns} FROM {runs} WHERE job_id = ? ORDER BY seq DESC LIMIT ?"
-        self.prune_jobs: dict[int, str] = _for_ids(f"""
-            DELETE FROM {runs} WHERE seq IN (
-                SELECT seq FROM (
-                    SELECT seq, row_number() OVER (PARTITION BY job_id ORDER BY seq DESC) AS place
-                    FROM {runs} WHERE job_id IN (%s))
-                WHERE place > {keep})""")
+        self.prune: str = f"""
+            DELETE FROM {runs} WHERE job_id = ? AND seq <= (
+                SELECT seq FROM {runs} WHERE job_id = ? ORDER BY seq DESC LIMIT 1 OFFSET {per_job})"""
         self.forget_old_runs: str = f"""
             DELETE FROM {runs} WHERE seq IN (SELECT seq FROM {runs} ORDER BY seq LIMIT {SWEPT}) AND written < ?"""
         self.forget_many_runs: str = f"""

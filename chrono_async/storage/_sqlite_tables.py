@@ -8,18 +8,28 @@ prepared.
 import json
 import logging
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
 from ..errors import StorageCorruptError
 from ..models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
-from ._rows import JobRow, instant_of, microseconds_of
+from ._rows import JobRow, instant_of, kept_of, microseconds_of
 from ._sheet import Change, Floors, Kept, Stored
 from ._shelf import Moment
 from ._sqlite_statements import SIZES, Statements
-from ._sqlite_values import UNREADABLE, decoded, decoded_run, encoded_run, is_writable
+from ._sqlite_values import (
+    ALL_PLACES,
+    UNREADABLE,
+    Instants,
+    changed_places,
+    decoded,
+    decoded_run,
+    encoded,
+    encoded_run,
+    is_writable,
+)
 
 _log = logging.getLogger("chrono_async")
 _HEARD_OF = timedelta(minutes=10)
@@ -56,11 +66,11 @@ class Tables:
 
     def read(self, database: sqlite3.Connection, job_ids: Sequence[str]) -> dict[str, Stored[JobRow]]:
         """Return those of the jobs that are there; one alone that cannot be read is an error."""
-        stored = {}
+        stored, instants = {}, Instants()
         for row in self._of_jobs(database, self._sql.jobs, job_ids):
-            kept = self._kept(row)
-            if kept is not None:
-                stored[row[0]] = Stored(1, row, kept)
+            found = self._stored(row, instants)
+            if found is not None:
+                stored[row[0]] = found
             elif len(job_ids) == 1:
                 raise StorageCorruptError(f"the row of job {row[0]!r} cannot be read and is left as it is")
         return stored
@@ -69,26 +79,36 @@ class Tables:
         for ids in _chunks([job_id for job_id in job_ids if is_writable(job_id)]):
             yield from database.execute(sql[len(ids)], ids)
 
-    def _kept(self, row: JobRow) -> Kept | None:
+    def _stored(self, row: Sequence[Any], instants: Instants) -> Stored[JobRow] | None:
         try:
-            return decoded(row)
+            values = decoded(row, instants)
+            return Stored(1, values, kept_of(values))
         except UNREADABLE as error:
             if row[0] not in self._told:
                 self._told.add(row[0])
                 _log.error("the row of job %r cannot be read and is left as it is: %s", row[0], error)
             return None
 
-    def write(self, database: sqlite3.Connection, changes: Sequence[Change[JobRow]], now: datetime) -> None:
-        """Write what has become of jobs, with the rows of the history that belong to it."""
-        sql = self._sql
-        kept = [change.row for change in changes if change.row is not None]
-        if kept:
-            database.executemany(sql.keep, kept)
-        if len(kept) < len(changes):
-            database.executemany(sql.forget, [(change.job_id,) for change in changes if change.row is None])
-        runs = [run for change in changes for run in change.runs]
-        if runs:
-            self._add_runs(database, runs, microseconds_of(now))
+    def write(
+        self,
+        database: sqlite3.Connection,
+        stored: Mapping[str, Stored[JobRow]],
+        changes: Sequence[Change[JobRow]],
+        now: datetime,
+    ) -> None:
+        """Write what has become of the jobs that were read, with the rows of the history that belong to it."""
+        rows: dict[bytes, list[list[Any]]] = {}
+        for job_id, version, row, _ in changes:
+            if row is None:
+                database.execute(self._sql.forget, (job_id,))
+            elif not version:
+                database.execute(self._sql.insert, encoded(row, ALL_PLACES))
+            else:
+                places = changed_places(stored[job_id].row, row)
+                rows.setdefault(places, []).append([*encoded(row, places), job_id])
+        for places, values in rows.items():
+            database.executemany(self._sql.update(places), values)
+        self._add_runs(database, [run for change in changes for run in change.runs], microseconds_of(now))
 
     def records(self, database: sqlite3.Connection) -> list[JobRecord]:
         """Return all records that can be read."""
@@ -99,11 +119,12 @@ class Tables:
         moment = microseconds_of(now)
         return list(self._records(database.execute(self._sql.due_records, (moment, moment, moment))))
 
-    def _records(self, rows: Iterable[JobRow]) -> Iterator[JobRecord]:
+    def _records(self, rows: Iterable[Any]) -> Iterator[JobRecord]:
+        instants = Instants()
         for row in rows:
-            kept = self._kept(row)
-            if kept is not None and kept.record is not None:
-                yield kept.record
+            stored = self._stored(row, instants)
+            if stored is not None and stored.kept.record is not None:
+                yield stored.kept.record
 
     # ── floors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -141,26 +162,21 @@ class Tables:
         rows = database.execute(self._sql.free, (microseconds_of(asked.until), when, job_id, _boot(asked.at)))
         return self._wanted(rows, asked)
 
-    def _wanted(self, rows: Iterable[JobRow], asked: Question) -> Iterator[Due]:
+    def _wanted(self, rows: Iterable[Any], asked: Question) -> Iterator[Due]:
+        instants = Instants()
         for row in rows:
-            due = None if row[0] in asked.skip else self._due_of(row, asked.at)
+            stored = None if row[0] in asked.skip else self._stored(row, instants)
+            due = None if stored is None else _due_of(stored.kept, asked.at)
             if due is not None:
                 yield due
-
-    def _due_of(self, row: JobRow, at: Moment) -> Due | None:
-        kept = self._kept(row)
-        if kept is None or kept.record is None:
-            return None
-        if kept.lock is None or kept.lock.until <= at.boot:
-            return due_of(kept.record)
-        return due_of(kept.record, at.now + timedelta(seconds=kept.lock.until - at.boot))
 
     # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _add_runs(self, database: sqlite3.Connection, runs: Sequence[RunRecord], written: int) -> None:
-        database.executemany(self._sql.add_run, [(*encoded_run(run), written) for run in runs])
-        for ids in _chunks(list({run.job_id for run in runs})):
-            database.execute(self._sql.prune_jobs[len(ids)], ids)
+        """Add rows, and let the oldest of their jobs make room for them."""
+        if runs:
+            database.executemany(self._sql.add_run, [[*encoded_run(run), written] for run in runs])
+            database.executemany(self._sql.prune, [(job_id, job_id) for job_id in {run.job_id for run in runs}])
 
     def runs_of(self, database: sqlite3.Connection, job_ids: Sequence[str]) -> list[RunRecord]:
         """Return what is remembered of these jobs, the oldest first."""
@@ -199,6 +215,14 @@ class Tables:
             InstanceInfo(instance_id, instant_of(started), instant_of(seen), frozenset(json.loads(jobs)))
             for instance_id, started, seen, jobs in rows
         ]
+
+
+def _due_of(kept: Kept, at: Moment) -> Due | None:
+    if kept.record is None:
+        return None
+    if kept.lock is None or kept.lock.until <= at.boot:
+        return due_of(kept.record)
+    return due_of(kept.record, at.now + timedelta(seconds=kept.lock.until - at.boot))
 
 
 _BEFORE_ALL = (-(2**63), "")

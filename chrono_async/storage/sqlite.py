@@ -6,7 +6,7 @@ apply the rules, write them back. Calls that come while one is under way wait fo
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from os import PathLike, fspath
@@ -21,12 +21,13 @@ from ..models import Due, DuePage, InstanceInfo, JobRecord, RunRecord, place_of
 from ._doors import in_utc, shifted
 from ._hints import Hints
 from ._ledger import Ledger, Verb
-from ._sheet import Floors, Sheet
+from ._rows import JobRow, row_of
+from ._sheet import Floors, Sheet, Stored
 from ._shelf import Moment
 from ._sqlite_file import DatabaseFile, Settings
 from ._sqlite_tables import Bounds, Question, Tables
 from ._sqlite_thread import Worker
-from ._sqlite_values import encoded, is_writable
+from ._sqlite_values import is_writable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -90,29 +91,26 @@ class SQLiteStorage(Ledger):
         job_ids = list(dict.fromkeys(map(job_of, asked)))
 
         def step(database: Connection) -> tuple[datetime, list[Answer]]:
-            sheet = self._read(database, job_ids, floors=floors, history=history)
+            stored = self._tables.read(database, job_ids)
+            sheet = self._sheet(database, stored, floors=floors, history=history)
             answers = list(verb(sheet.table, sheet.at, asked))
-            self._write(database, sheet, job_ids)
+            self._tables.write(database, stored, sheet.changes(job_ids), sheet.at.now)
+            if sheet.floors is not None:
+                self._tables.raise_floors(database, sheet.floors)
             return sheet.at.now, answers
 
         return await self._worker.take(step, writes=True)
 
-    def _read(
-        self, database: Connection, job_ids: Sequence[str], *, floors: bool, history: bool
-    ) -> Sheet[tuple[object, ...]]:
-        tables = self._tables
+    def _sheet(
+        self, database: Connection, stored: Mapping[str, Stored[JobRow]], *, floors: bool, history: bool
+    ) -> Sheet[JobRow]:
         return Sheet(
             self._moment(),
-            tables.read(database, job_ids),
-            encoded,
-            floors=tables.floors(database) if floors else _NO_FLOORS,
-            history=tables.runs_of(database, job_ids) if history else (),
+            stored,
+            row_of,
+            floors=self._tables.floors(database) if floors else _NO_FLOORS,
+            history=self._tables.runs_of(database, list(stored)) if history else (),
         )
-
-    def _write(self, database: Connection, sheet: Sheet[tuple[object, ...]], job_ids: Sequence[str]) -> None:
-        self._tables.write(database, sheet.changes(job_ids), sheet.at.now)
-        if sheet.floors is not None:
-            self._tables.raise_floors(database, sheet.floors)
 
     def _moment(self) -> Moment:
         """Return the time of this host, to the microsecond that the tables keep."""
