@@ -150,6 +150,7 @@ class DatabaseFile:
 
 
 _DRIVERS = (sqlite3.Error, OSError, OverflowError, UnicodeError)
+_OF_ONE_CALL = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _DAMAGED = (
     "{problem}. The file is left as it is; put it right, restore a copy, or move it away, together with the files of "
@@ -193,7 +194,7 @@ def _apply(database: sqlite3.Connection, call: Call, translated: Translate) -> N
     try:
         call.result = call.step(database)
     except Exception as error:
-        if _code_of(error) in _PROBLEMS or not database.in_transaction:
+        if isinstance(error, sqlite3.Error) and not isinstance(error, _OF_ONE_CALL):
             raise  # it is the file's, and every call's
         call.error = translated(error)
         database.execute("ROLLBACK TO one")

@@ -60,7 +60,7 @@ class SQLiteStorage(Ledger):
     ) -> None:
         self.path: Path = _checked_path(path)
         self._clock = clock or SystemClock()
-        bounds = Bounds(history, total_history, to_positive(history_age, "history_age"))
+        bounds = _bounds(history, total_history, history_age)
         self._tables = Tables(_checked_namespace(namespace), bounds)
         patience = to_non_negative(busy_timeout, "busy_timeout")
         settings = Settings(self.path.absolute(), namespace, patience, durable)
@@ -200,6 +200,13 @@ class SQLiteStorage(Ledger):
     def changes(self) -> AsyncIterator[None]:
         """Yield at once when this process has changed something; what others change, the poll finds."""
         return self._hints.listen()
+
+
+def _bounds(history: int, total_history: int, age: Duration) -> Bounds:
+    for name, value in (("history", history), ("total_history", total_history)):
+        if value < 0:
+            raise InvalidOptionError(name, value, "must not be negative")
+    return Bounds(history, total_history, to_positive(age, "history_age"))
 
 
 def _checked_path(path: str | PathLike[str]) -> Path:
