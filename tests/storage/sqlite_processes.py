@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import sys
+import warnings
 from datetime import UTC, datetime, timedelta
 
 from chrono_async.models import (
@@ -68,9 +69,14 @@ def keep_locked(path: str) -> None:
     database.close()
 
 
+KEPT: list[SQLiteStorage] = []
+"""What nobody closes, and nothing lets go of before the interpreter ends."""
+
+
 async def forget_to_close(path: str) -> None:
     """Use the storage, and end with a call under way."""
     storage = SQLiteStorage(path)
+    KEPT.append(storage)
     await storage.save_job(JobRecord(id="a", run_count=1))
     call = asyncio.create_task(storage.save_job(JobRecord(id="b")))
     await asyncio.sleep(0)
@@ -83,6 +89,7 @@ def fork(path: str) -> None:
     storage = SQLiteStorage(path)
     asyncio.run(storage.save_job(JobRecord(id="parent, before")))
     (heard, told), (heard_back, told_back) = os.pipe(), os.pipe()
+    warnings.simplefilter("ignore", DeprecationWarning)  # of forks of processes with threads: that is what is tested
     child = os.fork()
     if child == 0:
         asyncio.run(storage.save_job(JobRecord(id="child, first")))
