@@ -113,7 +113,11 @@ class DatabaseFile:
         path, namespace, timeout, durable = self._settings
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
-            path, timeout.total_seconds(), isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
+            path,
+            timeout=timeout.total_seconds(),
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS,
         )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
