@@ -17,10 +17,11 @@ from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from ..errors import ChronoError, StorageCorruptError, StorageError
+from ._sqlite_connection import Connection
 from ._sqlite_schema import prepare
 
 Result = TypeVar("Result")
-Step = Callable[[sqlite3.Connection], Result]
+Step = Callable[[Connection], Result]
 Translate = Callable[[Exception], Exception]
 
 _STATEMENTS = 256
@@ -54,7 +55,7 @@ class DatabaseFile:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
         self._inode = (0, 0)
         self._mutex = threading.Lock()
         _files.add(self)
@@ -83,7 +84,7 @@ class DatabaseFile:
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connected(self) -> Connection:
         if self._connection is not None and self._is_elsewhere():
             self._drop()
         if self._connection is None:
@@ -98,7 +99,7 @@ class DatabaseFile:
         except OSError:
             return True
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self) -> Connection:
         """Open the file, patiently: processes that make it at the same time are in each other's way."""
         patience = time.monotonic() + self._settings.busy_timeout.total_seconds()
         while True:
@@ -109,7 +110,7 @@ class DatabaseFile:
                     raise
             time.sleep(random.uniform(0, _LOOK_AGAIN))
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> Connection:
         path, namespace, timeout, durable = self._settings
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
@@ -118,6 +119,7 @@ class DatabaseFile:
             isolation_level=None,
             check_same_thread=False,
             cached_statements=_STATEMENTS,
+            factory=Connection,
         )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -185,7 +187,7 @@ def _inode_of(path: Path) -> tuple[int, int]:
 # ── transactions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _transact(database: sqlite3.Connection, calls: Sequence[Call], translated: Translate) -> None:
+def _transact(database: Connection, calls: Sequence[Call], translated: Translate) -> None:
     """Take the write lock first, if there is anything to write: a reader that turns writer might find it taken."""
     database.execute("BEGIN IMMEDIATE" if any(call.writes for call in calls) else "BEGIN")
     for call in calls:
@@ -193,7 +195,7 @@ def _transact(database: sqlite3.Connection, calls: Sequence[Call], translated: T
     database.execute("COMMIT")
 
 
-def _apply(database: sqlite3.Connection, call: Call, translated: Translate) -> None:
+def _apply(database: Connection, call: Call, translated: Translate) -> None:
     database.execute("SAVEPOINT one")
     try:
         call.result = call.step(database)
@@ -202,6 +204,7 @@ def _apply(database: sqlite3.Connection, call: Call, translated: Translate) -> N
             raise  # it is the file's, and every call's
         call.error = translated(error)
         database.execute("ROLLBACK TO one")
+        database.forget()
     database.execute("RELEASE one")
 
 

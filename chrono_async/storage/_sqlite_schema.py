@@ -27,8 +27,9 @@ _SCHEMA = """
 CREATE TABLE {ns}_meta (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) {strict};
 
 CREATE TABLE {ns}_jobs (
+    number INTEGER PRIMARY KEY,
     {jobs},
-    PRIMARY KEY (id),
+    UNIQUE (id),
     CHECK (id IS NOT NULL AND lock_until IS NOT NULL),
     CHECK (name IS NULL OR ({needed}))
 ) {strict};

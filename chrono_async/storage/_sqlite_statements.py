@@ -6,7 +6,7 @@ The texts of the statements of a SQLite storage. Nothing in them is a user's but
 
 from ._rows import COLUMNS, RUN_COLUMNS
 
-SIZES = (1, 8, 64, 512)
+SIZES = (1, 4, 16, 32, 64, 128, 256, 512)
 """How many ids a statement is made for: the texts are always the same few, so that they stay prepared."""
 SWEPT = 1000
 """How many rows of the history are looked at for their age at a time."""
@@ -23,32 +23,30 @@ class Statements:
 
     def _about_jobs(self, jobs: str, meta: str) -> None:
         columns, places = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
-        self.jobs: dict[int, str] = _for_ids(f"SELECT {columns} FROM {jobs} WHERE id IN (%s)")
-        self.insert: str = f"INSERT INTO {jobs} ({columns}) VALUES ({places})"
-        self._updates: dict[bytes, str] = {}
+        self._updates: dict[tuple[str, ...], str] = {}
         self._jobs = jobs
-        self.forget: str = f"DELETE FROM {jobs} WHERE id = ?"
-        self.records: str = f"SELECT {columns} FROM {jobs} WHERE name IS NOT NULL"
+        self.jobs: dict[int, str] = _for_ids(f"SELECT {columns}, number FROM {jobs} WHERE id IN (%s)")
+        self.insert: str = f"INSERT INTO {jobs} ({columns}) VALUES ({places})"
+        self.forget: str = f"DELETE FROM {jobs} WHERE number = ?"
+        self.records: str = f"SELECT {columns}, number FROM {jobs} WHERE name IS NOT NULL"
         self.floors: str = f"SELECT name, value FROM {meta} WHERE name IN ('token_floor', 'revision_floor')"
         self.raise_floors: str = f"INSERT OR REPLACE INTO {meta} (name, value) VALUES (?, ?)"
 
-    def update(self, places: bytes) -> str:
-        """Return the text that writes the columns at these places: what has not changed costs no index anything."""
-        sql = self._updates.get(places)
+    def update(self, columns: tuple[str, ...]) -> str:
+        """Return the text that writes these columns: what has not changed costs no index anything."""
+        sql = self._updates.get(columns)
         if sql is None:
-            columns = ", ".join(f"{COLUMNS[at]} = ?" for at in places)
-            sql = self._updates[places] = f"UPDATE {self._jobs} SET {columns} WHERE id = ?"
+            values = ", ".join(f"{name} = ?" for name in columns)
+            sql = self._updates[columns] = f"UPDATE {self._jobs} SET {values} WHERE number = ?"
         return sql
 
     def _about_due(self, jobs: str) -> None:
-        columns = ", ".join(COLUMNS)
-        self.due_records: str = f"""
-            SELECT {columns} FROM {jobs} WHERE (due_at <= ? OR not_before > ?) AND next_run <= ? AND NOT paused"""
+        look = f"SELECT {', '.join(COLUMNS)}, number FROM {jobs}"
+        self.due_records: str = f"{look} WHERE (due_at <= ? OR not_before > ?) AND next_run <= ? AND NOT paused"
         self.to_bury: str = f"SELECT id FROM {jobs} WHERE bury_at <= ?"
-        self.held: str = f"SELECT {columns} FROM {jobs} WHERE lock_until > 0 AND lock_until > ? AND due_at < ?"
+        self.held: str = f"{look} WHERE lock_until > 0 AND lock_until > ? AND due_at < ?"
         self.free: str = f"""
-            SELECT {columns} FROM {jobs} WHERE due_at < ? AND (due_at, id) > (?, ?) AND lock_until <= ?
-            ORDER BY due_at, id"""
+            {look} WHERE due_at < ? AND (due_at, id) > (?, ?) AND lock_until <= ? ORDER BY due_at, id"""
 
     def _about_runs(self, runs: str, per_job: int) -> None:
         columns, places = ", ".join(RUN_COLUMNS), ", ".join("?" * len(RUN_COLUMNS))

@@ -7,7 +7,7 @@ prepared.
 
 import json
 import logging
-import sqlite3
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -18,6 +18,7 @@ from ..models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
 from ._rows import JobRow, instant_of, kept_of, microseconds_of
 from ._sheet import Change, Floors, Kept, Stored
 from ._shelf import Moment
+from ._sqlite_connection import Connection, Remembered
 from ._sqlite_statements import SIZES, Statements
 from ._sqlite_values import (
     ALL_PLACES,
@@ -26,7 +27,6 @@ from ._sqlite_values import (
     changed_places,
     decoded,
     decoded_run,
-    encoded,
     encoded_run,
     is_writable,
 )
@@ -64,25 +64,36 @@ class Tables:
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def read(self, database: sqlite3.Connection, job_ids: Sequence[str]) -> dict[str, Stored[JobRow]]:
+    def read(self, database: Connection, job_ids: Sequence[str]) -> dict[str, Stored[JobRow]]:
         """Return those of the jobs that are there; one alone that cannot be read is an error."""
-        stored, instants = {}, Instants()
-        for row in self._of_jobs(database, self._sql.jobs, job_ids):
-            found = self._stored(row, instants)
-            if found is not None:
-                stored[row[0]] = found
+        known, stored, missing = database.remembered(), {}, []
+        for job_id in job_ids:
+            found = known.get(job_id)
+            if found is None:
+                missing.append(job_id)
+            else:
+                stored[job_id] = Stored(*found, kept_of(found.row))
+        for job_id, read in self._read(database, missing):
+            if read is not None:
+                known[job_id], stored[job_id] = Remembered(read.version, read.row), read
             elif len(job_ids) == 1:
-                raise StorageCorruptError(f"the row of job {row[0]!r} cannot be read and is left as it is")
+                raise StorageCorruptError(f"the row of job {job_id!r} cannot be read and is left as it is")
         return stored
 
-    def _of_jobs(self, database: sqlite3.Connection, sql: dict[int, str], job_ids: Sequence[str]) -> Iterator[Any]:
+    def _read(self, database: Connection, job_ids: Sequence[str]) -> Iterator[tuple[str, Stored[JobRow] | None]]:
+        instants = Instants()
+        for row in self._of_jobs(database, self._sql.jobs, job_ids):
+            yield row[0], self._stored(row, instants)
+
+    def _of_jobs(self, database: Connection, sql: dict[int, str], job_ids: Sequence[str]) -> Iterator[Any]:
         for ids in _chunks([job_id for job_id in job_ids if is_writable(job_id)]):
             yield from database.execute(sql[len(ids)], ids)
 
     def _stored(self, row: Sequence[Any], instants: Instants) -> Stored[JobRow] | None:
+        """Return a job by its row, which ends with its number."""
         try:
             values = decoded(row, instants)
-            return Stored(1, values, kept_of(values))
+            return Stored(row[-1], values, kept_of(values))
         except UNREADABLE as error:
             if row[0] not in self._told:
                 self._told.add(row[0])
@@ -91,30 +102,33 @@ class Tables:
 
     def write(
         self,
-        database: sqlite3.Connection,
+        database: Connection,
         stored: Mapping[str, Stored[JobRow]],
         changes: Sequence[Change[JobRow]],
         now: datetime,
     ) -> None:
         """Write what has become of the jobs that were read, with the rows of the history that belong to it."""
-        rows: dict[bytes, list[list[Any]]] = {}
-        for job_id, version, row, _ in changes:
+        known, rows = database.remembered(), defaultdict(list)
+        for job_id, number, row, _ in changes:
+            known.pop(job_id, None)
             if row is None:
-                database.execute(self._sql.forget, (job_id,))
-            elif not version:
-                database.execute(self._sql.insert, encoded(row, ALL_PLACES))
+                database.execute(self._sql.forget, (number,))
+            elif not number:
+                database.execute(self._sql.insert, ALL_PLACES.encoded(row))
             else:
                 places = changed_places(stored[job_id].row, row)
-                rows.setdefault(places, []).append([*encoded(row, places), job_id])
+                rows[places].append((*places.encoded(row), number))
+                if not places.alters:
+                    known[job_id] = Remembered(number, row)
         for places, values in rows.items():
-            database.executemany(self._sql.update(places), values)
+            database.executemany(self._sql.update(places.columns), values)
         self._add_runs(database, [run for change in changes for run in change.runs], microseconds_of(now))
 
-    def records(self, database: sqlite3.Connection) -> list[JobRecord]:
+    def records(self, database: Connection) -> list[JobRecord]:
         """Return all records that can be read."""
         return list(self._records(database.execute(self._sql.records)))
 
-    def due_records(self, database: sqlite3.Connection, now: datetime) -> list[JobRecord]:
+    def due_records(self, database: Connection, now: datetime) -> list[JobRecord]:
         """Return the records that are not paused and whose pointer has come, whoever holds them."""
         moment = microseconds_of(now)
         return list(self._records(database.execute(self._sql.due_records, (moment, moment, moment))))
@@ -128,35 +142,35 @@ class Tables:
 
     # ── floors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def floors(self, database: sqlite3.Connection) -> Floors:
+    def floors(self, database: Connection) -> Floors:
         """Return what tokens and revisions have come to in jobs that are gone."""
         known = {name: int(value) for name, value in database.execute(self._sql.floors)}
         return Floors(known.get("token_floor", 0), known.get("revision_floor", 0))
 
-    def raise_floors(self, database: sqlite3.Connection, floors: Floors) -> None:
+    def raise_floors(self, database: Connection, floors: Floors) -> None:
         """Remember them."""
         rows = [("token_floor", str(floors.token)), ("revision_floor", str(floors.revision))]
         database.executemany(self._sql.raise_floors, rows)
 
     # ── what comes due ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def to_bury(self, database: sqlite3.Connection, at: Moment) -> list[str]:
+    def to_bury(self, database: Connection, at: Moment) -> list[str]:
         """Return the jobs with a dead run that no claim will come across."""
         return [job_id for (job_id,) in database.execute(self._sql.to_bury, (_boot(at),))]
 
-    def due(self, database: sqlite3.Connection, asked: Question) -> tuple[list[Due], bool]:
+    def due(self, database: Connection, asked: Question) -> tuple[list[Due], bool]:
         """Return a page of what can be claimed, by `(when, job_id)`, and whether there is more."""
         found = [due for due in self._held(database, asked) if asked.start is None or place_of(due) > asked.start]
         found += islice(self._free(database, asked), asked.limit + 1)
         found.sort(key=place_of)
         return found[: asked.limit], len(found) > asked.limit
 
-    def _held(self, database: sqlite3.Connection, asked: Question) -> Iterator[Due]:
+    def _held(self, database: Connection, asked: Question) -> Iterator[Due]:
         """Yield the jobs whose place is not that of their entry in the index, since somebody holds them."""
         rows = database.execute(self._sql.held, (_boot(asked.at), microseconds_of(asked.until)))
         return (due for due in self._wanted(rows, asked) if due.when < asked.until)
 
-    def _free(self, database: sqlite3.Connection, asked: Question) -> Iterator[Due]:
+    def _free(self, database: Connection, asked: Question) -> Iterator[Due]:
         """Yield the others, in order, as they are read from the index."""
         when, job_id = _BEFORE_ALL if asked.start is None else (microseconds_of(asked.start[0]), asked.start[1])
         rows = database.execute(self._sql.free, (microseconds_of(asked.until), when, job_id, _boot(asked.at)))
@@ -172,17 +186,17 @@ class Tables:
 
     # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _add_runs(self, database: sqlite3.Connection, runs: Sequence[RunRecord], written: int) -> None:
+    def _add_runs(self, database: Connection, runs: Sequence[RunRecord], written: int) -> None:
         """Add rows, and let the oldest of their jobs make room for them."""
         if runs:
             database.executemany(self._sql.add_run, [[*encoded_run(run), written] for run in runs])
             database.executemany(self._sql.prune, [(job_id, job_id) for job_id in {run.job_id for run in runs}])
 
-    def runs_of(self, database: sqlite3.Connection, job_ids: Sequence[str]) -> list[RunRecord]:
+    def runs_of(self, database: Connection, job_ids: Sequence[str]) -> list[RunRecord]:
         """Return what is remembered of these jobs, the oldest first."""
         return list(self._runs(self._of_jobs(database, self._sql.runs_of, job_ids)))
 
-    def latest_runs(self, database: sqlite3.Connection, job_id: str | None, limit: int) -> list[RunRecord]:
+    def latest_runs(self, database: Connection, job_id: str | None, limit: int) -> list[RunRecord]:
         """Return the newest rows, of one job or of all, the newest first."""
         if limit <= 0 or (job_id is not None and not is_writable(job_id)):
             return []
@@ -199,7 +213,7 @@ class Tables:
 
     # ── instances ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def heartbeat(self, database: sqlite3.Connection, instance: InstanceInfo, at: Moment) -> None:
+    def heartbeat(self, database: Connection, instance: InstanceInfo, at: Moment) -> None:
         """Note that the instance is alive, and sweep out what is too old or too much."""
         times = (microseconds_of(instance.started), microseconds_of(at.now))
         database.execute(self._sql.alive, (instance.instance_id, *times, json.dumps(sorted(instance.jobs))))
@@ -208,7 +222,7 @@ class Tables:
         database.execute(self._sql.forget_old_runs, (microseconds_of(at.now - self._bounds.age),))
         database.execute(self._sql.forget_many_runs, (self._bounds.total,))
 
-    def instances(self, database: sqlite3.Connection, now: datetime) -> list[InstanceInfo]:
+    def instances(self, database: Connection, now: datetime) -> list[InstanceInfo]:
         """Return the instances that were heard of lately."""
         rows = database.execute(self._sql.instances, (microseconds_of(now - _HEARD_OF),))
         return [

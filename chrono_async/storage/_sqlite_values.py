@@ -3,7 +3,7 @@ Jobs and runs as SQLite keeps them: instants as whole microseconds, everything e
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from operator import ne
 from typing import Any
@@ -38,7 +38,7 @@ class Instants(dict[int, datetime]):
 
 def decoded(row: Sequence[Any], instants: Instants) -> JobRow:
     """Return a row of the table as `_rows` has it; one of `UNREADABLE` is raised for what is no instant."""
-    values = list(row)
+    values = list(row[:_LENGTH])
     for at in _INSTANTS:
         number = values[at]
         if number is not None:
@@ -46,26 +46,36 @@ def decoded(row: Sequence[Any], instants: Instants) -> JobRow:
     return tuple(values)
 
 
-def encoded(row: JobRow, places: Iterable[int]) -> list[Any]:
-    """Return those of a row's values as the table has them."""
-    values = []
-    for at in places:
-        value = row[at]
-        encode = _ENCODERS[at]
-        values.append(value if encode is None or value is None else encode(value))
-    return values
+class Places:
+    """Some of a row's columns, and how they are written."""
+
+    def __init__(self, at: Sequence[int]) -> None:
+        self.columns: tuple[str, ...] = tuple(COLUMNS[place] for place in at)
+        self.alters: bool = "last_error" in self.columns
+        """Whether what is written may be something else than what was given."""
+        self._at = tuple(at)
+        self._encoders = [(place, _ENCODERS[name]) for place, name in enumerate(self.columns) if name in _ENCODERS]
+
+    def encoded(self, row: JobRow) -> list[Any]:
+        """Return the row's values at these places as the table has them."""
+        values = [row[at] for at in self._at]
+        for place, encode in self._encoders:
+            value = values[place]
+            if value is not None:
+                values[place] = encode(value)
+        return values
 
 
-def changed_places(before: JobRow, after: JobRow) -> bytes:
-    """Return which of a row's values are others now."""
+def changed_places(before: JobRow, after: JobRow) -> Places:
+    """Return where a row's values are others now."""
     differs = bytes(map(ne, before, after))
     places = _places.get(differs)
     if places is None:
-        places = _places[differs] = bytes(at for at, is_other in enumerate(differs) if is_other)
+        places = _places[differs] = Places([at for at, is_other in enumerate(differs) if is_other])
     return places
 
 
-_places: dict[bytes, bytes] = {}
+_places: dict[bytes, Places] = {}
 """By what differs, of which there are few patterns: a claim writes the same columns each time, and so does a settle."""
 
 
@@ -95,15 +105,12 @@ def _writable(text: str) -> str:
 
 Encoder = Callable[[Any], Any]
 
-
-def _encoders(columns: Iterable[str], instants: frozenset[str], **others: Encoder) -> tuple[Encoder | None, ...]:
-    known = {**dict.fromkeys(instants, microseconds_of), **others}
-    return tuple(known.get(name) for name in columns)
-
-
+_LENGTH = len(COLUMNS)
 _INSTANTS = tuple(at for at, name in enumerate(COLUMNS) if name in INSTANTS)
-_ENCODERS = _encoders(COLUMNS, INSTANTS, status=str, paused=int, last_error=_writable)
-ALL_PLACES = bytes(range(len(COLUMNS)))
+_ENCODERS: dict[str, Encoder] = {
+    **dict.fromkeys(INSTANTS, microseconds_of), "status": str, "paused": int, "last_error": _writable,
+}  # fmt: skip
+ALL_PLACES = Places(range(_LENGTH))
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -111,10 +118,12 @@ ALL_PLACES = bytes(range(len(COLUMNS)))
 
 def encoded_run(run: RunRecord) -> list[Any]:
     """Return a run of the history as a row of the table."""
-    return [
-        value if encode is None or value is None else encode(value)
-        for value, encode in zip(run_row(run), _RUN_ENCODERS, strict=True)
-    ]
+    row = list(run_row(run))
+    for at, encode in _RUN_ENCODERS:
+        value = row[at]
+        if value is not None:
+            row[at] = encode(value)
+    return row
 
 
 def decoded_run(row: Sequence[Any]) -> RunRecord:
@@ -128,4 +137,7 @@ def decoded_run(row: Sequence[Any]) -> RunRecord:
 
 
 _RUN_INSTANTS = tuple(at for at, name in enumerate(RUN_COLUMNS) if name in RUN_INSTANTS)
-_RUN_ENCODERS = _encoders(RUN_COLUMNS, RUN_INSTANTS, status=str, manual=int, error=_writable)
+_RUN_ENCODERS: list[tuple[int, Encoder]] = [
+    *((at, microseconds_of) for at in _RUN_INSTANTS),
+    *((RUN_COLUMNS.index(name), encode) for name, encode in (("status", str), ("manual", int), ("error", _writable))),
+]

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
-from sqlite3 import Connection
 from typing import TypeVar
 
 from ..clock import Clock, SystemClock
@@ -24,6 +23,7 @@ from ._ledger import Ledger, Verb
 from ._rows import JobRow, row_of
 from ._sheet import Floors, Sheet, Stored
 from ._shelf import Moment
+from ._sqlite_connection import Connection
 from ._sqlite_file import DatabaseFile, Settings
 from ._sqlite_tables import Bounds, Question, Tables
 from ._sqlite_thread import Worker

@@ -710,7 +710,7 @@ async def test_looking_takes_an_index(tmp_path: Path) -> None:
     sql = storage._tables._sql
 
     def plans(database: sqlite3.Connection) -> list[str]:
-        texts = [sql.free, sql.held, sql.to_bury, sql.due_records, sql.latest, sql.latest_of, sql.jobs[8], sql.prune]
+        texts = [sql.free, sql.held, sql.to_bury, sql.due_records, sql.latest, sql.latest_of, sql.jobs[4], sql.prune]
         return [
             detail
             for text in texts
