@@ -70,7 +70,9 @@ def _is_ready(database: sqlite3.Connection, namespace: str, boot: str) -> bool:
 
 
 def _meta(database: sqlite3.Connection, namespace: str) -> dict[str, str]:
-    found = database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (f"{namespace}_meta",)).fetchone()
+    found = database.execute(
+        "SELECT 1 FROM sqlite_master WHERE name = ? COLLATE NOCASE", (f"{namespace}_meta",)
+    ).fetchone()
     if found is None:
         return {}
     return dict(database.execute(f"SELECT name, value FROM {namespace}_meta"))  # noqa: S608 - a checked name

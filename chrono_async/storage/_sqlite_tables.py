@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from sqlite3 import OperationalError
 from typing import Any, NamedTuple
 
 from ..errors import StorageCorruptError
@@ -121,7 +122,9 @@ class Tables:
                 if not places.alters:
                     known[job_id] = Remembered(number, row)
         for places, values in rows.items():
-            database.executemany(self._sql.update(places.columns), values)
+            updated = database.executemany(self._sql.update(places.columns), values)
+            if updated.rowcount != len(values):
+                raise OperationalError("a row that was read is not there any more")
         self._add_runs(database, [run for change in changes for run in change.runs], microseconds_of(now))
 
     def records(self, database: Connection) -> list[JobRecord]:
@@ -218,8 +221,9 @@ class Tables:
         times = (microseconds_of(instance.started), microseconds_of(at.now))
         database.execute(self._sql.alive, (instance.instance_id, *times, json.dumps(sorted(instance.jobs))))
         database.execute(self._sql.forget_instances, (microseconds_of(at.now - _HEARD_OF),))
-        database.execute(self._sql.forget_locks, (_boot(at),))
-        database.execute(self._sql.forget_old_runs, (microseconds_of(at.now - self._bounds.age),))
+        if database.execute(self._sql.forget_locks, (_boot(at),)).rowcount:
+            database.forget()
+        database.execute(self._sql.forget_old_runs, (_micros_before(at.now, self._bounds.age),))
         database.execute(self._sql.forget_many_runs, (self._bounds.total,))
 
     def instances(self, database: Connection, now: datetime) -> list[InstanceInfo]:
@@ -241,6 +245,13 @@ def _due_of(kept: Kept, at: Moment) -> Due | None:
 
 _BEFORE_ALL = (-(2**63), "")
 _MOST = 2**31
+
+
+def _micros_before(now: datetime, age: timedelta) -> int:
+    try:
+        return microseconds_of(now - age)
+    except OverflowError:  # for ever
+        return _BEFORE_ALL[0]
 
 
 def _boot(at: Moment) -> int:

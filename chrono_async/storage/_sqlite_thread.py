@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .._threads import outside_work
 from ._sqlite_file import Call, DatabaseFile, Step
@@ -49,6 +49,14 @@ class Asked(Call):
 Queue = SimpleQueue[Asked | None]
 
 
+class Open(NamedTuple):
+    """The way to a thread at work."""
+
+    queue: Queue
+    end: "weakref.finalize[..., Worker]"
+    """Lets the thread end with the worker."""
+
+
 class Worker:
     """Takes steps to a thread, which starts with the first of them and ends with the worker, or when it is closed."""
 
@@ -58,7 +66,7 @@ class Worker:
 
     def _begin(self) -> None:
         self._pid, self._lock = os.getpid(), threading.Lock()
-        self._queue: Queue | None = None
+        self._open: Open | None = None
 
     async def take(self, step: Step[Result], *, writes: bool) -> Result:
         """Return what the step returns. A caller that is cancelled does not stop it."""
@@ -72,27 +80,29 @@ class Worker:
         if self._pid != os.getpid():
             self._begin()  # a fork has no threads but the one that called it
         with self._lock:
-            if self._queue is None:
-                self._queue = self._start()
-            self._queue.put(asked)
+            if self._open is None:
+                self._open = self._start()
+            self._open.queue.put(asked)
 
-    def _start(self) -> Queue:
+    def _start(self) -> Open:
         queue: Queue = SimpleQueue()
-        self._end = weakref.finalize(self, queue.put, None)
-        self._end.atexit = False
         arguments = (queue, self._open_file())
         threading.Thread(target=_work, args=arguments, name="chrono-async SQLite storage", daemon=True).start()
-        return queue
+        end = weakref.finalize(self, queue.put, None)
+        end.atexit = False
+        return Open(queue, end)
 
     async def close(self) -> None:
         """Wait for the steps of all calls so far, and until the file is closed. The next call opens it anew."""
         last = Asked(_nothing, writes=False, is_last=True)
+        if self._pid != os.getpid():
+            self._begin()
         with self._lock:
-            queue, self._queue = self._queue, None
-        if queue is None or self._pid != os.getpid():
+            was_open, self._open = self._open, None
+        if was_open is None:
             return
-        self._end.detach()
-        queue.put(last)
+        was_open.end.detach()
+        was_open.queue.put(last)
         with outside_work():
             await last.answer
 

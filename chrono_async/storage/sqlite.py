@@ -32,7 +32,7 @@ from ._sqlite_values import is_writable
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-_NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+_NAMESPACE = re.compile(r"(?!sqlite(_|$))[a-z_][a-z0-9_]{0,63}", re.ASCII | re.IGNORECASE)
 _NO_FLOORS = Floors()
 
 
@@ -218,5 +218,7 @@ def _checked_path(path: str | PathLike[str]) -> Path:
 
 def _checked_namespace(namespace: str) -> str:
     if _NAMESPACE.fullmatch(namespace) is None:
-        raise InvalidOptionError("namespace", namespace, "must be letters, digits and underscores, no digit first")
+        raise InvalidOptionError(
+            "namespace", namespace, "must be letters, digits and underscores, no digit first, and not SQLite's own"
+        )
     return namespace

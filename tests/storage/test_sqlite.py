@@ -442,6 +442,7 @@ async def test_a_url_names_the_file(tmp_path: Path, url: str) -> None:
         ("jobs.db", {"namespace": "a b"}, "namespace='a b'"),
         ("jobs.db", {"namespace": "1a"}, "namespace"),
         ("jobs.db", {"namespace": ""}, "namespace"),
+        ("jobs.db", {"namespace": "SQLite"}, "namespace"),
         ("jobs.db", {"busy_timeout": -1}, "busy_timeout"),
         ("jobs.db", {"history_age": 0}, "history_age"),
         ("jobs.db", {"history": -1}, "history"),
@@ -648,7 +649,8 @@ async def pass_over(storage: SQLiteStorage, job_id: str, n: int) -> None:
 
 async def test_no_history_is_kept_where_none_is_wanted(tmp_path: Path) -> None:
     """Zero is a bound too."""
-    storage = SQLiteStorage(tmp_path / "jobs.db", history=0)
+    storage = SQLiteStorage(tmp_path / "jobs.db", history=0, history_age=timedelta.max)
+    await storage.heartbeat(InstanceInfo("me", BASE, BASE))
     await pass_over(storage, "a", 0)
     assert await storage.list_runs() == []
     await storage.close()
@@ -665,6 +667,9 @@ async def test_locks_without_a_job_do_not_pile_up(tmp_path: Path) -> None:
     with raw(path) as database:
         assert database.execute("SELECT id FROM chrono_jobs").fetchall() == [("lock 2",)]
     assert not await storage.acquire_lock("lock 2", "you", MINUTE)
+    assert await storage.acquire_lock("lock 0", "you", MINUTE), "and what is gone can be had again"
+    assert not await storage.acquire_lock("lock 0", "me", MINUTE)
+    assert not await SQLiteStorage(path, clock=clock).acquire_lock("lock 0", "me", MINUTE)
     await storage.close()
 
 
