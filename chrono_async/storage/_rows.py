@@ -42,7 +42,6 @@ _plain = attrgetter(*PLAIN)
 _NOBODY: tuple[Any, ...] = (None, 0)
 _NO_RECORD: tuple[Any, ...] = (None,) * (len(PLAIN) - 1)
 _NO_SHAPE: tuple[Any, ...] = (None,) * len(SHAPED)
-_MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 JobRow = tuple[Any, ...]
@@ -179,7 +178,8 @@ _RUN_STATUSES = {status.value: status for status in RunStatus}
 
 def microseconds_of(moment: datetime) -> int:
     """Return the moment as whole microseconds since 1970."""
-    return (moment - _EPOCH) // _MICROSECOND
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds  # a division would cost twice that
 
 
 def instant_of(microseconds: int) -> datetime:

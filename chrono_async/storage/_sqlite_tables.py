@@ -118,7 +118,7 @@ class Tables:
                 database.execute(self._sql.insert, ALL_PLACES.encoded(row))
             else:
                 places = changed_places(stored[job_id].row, row)
-                rows[places].append((*places.encoded(row), number))
+                rows[places].append([*places.encoded(row), number])
                 if not places.alters:
                     known[job_id] = Remembered(number, row)
         for places, values in rows.items():
@@ -192,7 +192,7 @@ class Tables:
     def _add_runs(self, database: Connection, runs: Sequence[RunRecord], written: int) -> None:
         """Add rows, and let the oldest of their jobs make room for them."""
         if runs:
-            database.executemany(self._sql.add_run, [[*encoded_run(run), written] for run in runs])
+            database.executemany(self._sql.add_run, [encoded_run(run, written) for run in runs])
             database.executemany(self._sql.prune, [(job_id, job_id) for job_id in {run.job_id for run in runs}])
 
     def runs_of(self, database: Connection, job_ids: Sequence[str]) -> list[RunRecord]:

@@ -58,7 +58,7 @@ class Places:
 
     def encoded(self, row: JobRow) -> list[Any]:
         """Return the row's values at these places as the table has them."""
-        values = [row[at] for at in self._at]
+        values = list(map(row.__getitem__, self._at))
         for place, encode in self._encoders:
             value = values[place]
             if value is not None:
@@ -116,9 +116,9 @@ ALL_PLACES = Places(range(_LENGTH))
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def encoded_run(run: RunRecord) -> list[Any]:
+def encoded_run(run: RunRecord, written: int) -> list[Any]:
     """Return a run of the history as a row of the table."""
-    row = list(run_row(run))
+    row = [*run_row(run), written]
     for at, encode in _RUN_ENCODERS:
         value = row[at]
         if value is not None:

@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chrono_async import AsyncScheduler, current_run
 from chrono_async.errors import InvalidOptionError, JobNotFoundError, StorageCorruptError, StorageError
 from chrono_async.models import (
     ClaimRequest,
@@ -423,6 +424,28 @@ def test_a_file_can_be_kept_in_simulated_time(tmp_path: Path) -> None:
         return verdicts
 
     assert [type(verdict) for verdict in run(main())] == [Granted, Held, Granted]
+
+
+def test_two_schedulers_share_a_file(tmp_path: Path) -> None:
+    """An hour of fire times, each run by one of them."""
+    ran: list[datetime] = []
+
+    async def note() -> None:
+        ran.append(current_run().fire_time)
+
+    async def main() -> None:
+        clock = VirtualClock()
+        storages = [SQLiteStorage(tmp_path / "jobs.db", clock=clock) for _ in range(2)]
+        one, two = (AsyncScheduler(storage=storage, clock=clock) for storage in storages)
+        async with one, two:
+            for scheduler in (one, two):
+                await scheduler.add_cron_job("note", "", note, "*/5 * * * *")
+            await asyncio.sleep(3601)
+        for storage in storages:
+            await storage.close()
+
+    run(main())
+    assert ran == [BASE + 5 * n * MINUTE for n in range(1, 13)]
 
 
 @pytest.mark.parametrize("url", ["sqlite:{path}", "sqlite://{path}"])
