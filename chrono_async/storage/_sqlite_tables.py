@@ -25,6 +25,7 @@ from ._sqlite_values import (
     ALL_PLACES,
     UNREADABLE,
     Instants,
+    Places,
     changed_places,
     decoded,
     decoded_run,
@@ -91,7 +92,7 @@ class Tables:
             yield from database.execute(sql[len(ids)], ids)
 
     def _stored(self, row: Sequence[Any], instants: Instants) -> Stored[JobRow] | None:
-        """Return a job by its row, which ends with its number."""
+        """Return a job by its row, which ends with its number: no version is needed where nobody else can write."""
         try:
             values = decoded(row, instants)
             return Stored(row[-1], values, kept_of(values))
@@ -121,11 +122,14 @@ class Tables:
                 rows[places].append([*places.encoded(row), number])
                 if not places.alters:
                     known[job_id] = Remembered(number, row)
+        self._update(database, rows)
+        self._add_runs(database, [run for change in changes for run in change.runs], microseconds_of(now))
+
+    def _update(self, database: Connection, rows: Mapping[Places, Sequence[Sequence[Any]]]) -> None:
         for places, values in rows.items():
             updated = database.executemany(self._sql.update(places.columns), values)
             if updated.rowcount != len(values):
                 raise OperationalError("a row that was read is not there any more")
-        self._add_runs(database, [run for change in changes for run in change.runs], microseconds_of(now))
 
     def records(self, database: Connection) -> list[JobRecord]:
         """Return all records that can be read."""
