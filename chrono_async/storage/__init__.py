@@ -105,6 +105,7 @@ __all__ = [
     "RegisterVerdict",
     "Registered",
     "Release",
+    "SQLiteStorage",
     "RenewAnswer",
     "SettleAnswer",
     "SettleVerdict",
