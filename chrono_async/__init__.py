@@ -46,9 +46,9 @@ from .schedules import (
 from .storage import InMemoryStorage, LeasingStorage, Storage
 
 if TYPE_CHECKING:
-    from .storage import FileStorage, open_storage
+    from .storage import FileStorage, SQLiteStorage, open_storage
 
-_LAZY = ("FileStorage", "open_storage")  # what they borrow is imported by those who use them
+_LAZY = ("FileStorage", "SQLiteStorage", "open_storage")  # what they borrow is imported by those who use them
 
 __version__ = "0.1.0"
 
@@ -91,6 +91,7 @@ __all__ = [
     "RunContext",
     "RunRecord",
     "RunStatus",
+    "SQLiteStorage",
     "Schedule",
     "ScheduleError",
     "SchedulerRunningError",

@@ -25,12 +25,16 @@ async def run_in_thread(
     `limiter` bounds how many threads work at once; without one, anyio's own bound of forty a loop holds.
     """
     async with limiter or to_thread.current_default_thread_limiter():
-        with _outside_work():  # and not while it waits for its turn: those before it need time to pass
+        with outside_work():  # and not while it waits for its turn: those before it need time to pass
             return await to_thread.run_sync(func, *args, limiter=CapacityLimiter(1))
 
 
-def _outside_work() -> AbstractContextManager[object]:
-    # A loop with simulated time must not jump to its next timer while a thread, which it cannot see, is at work.
+def outside_work() -> AbstractContextManager[object]:
+    """
+    Wait in this context for a thread of one's own.
+
+    A loop with simulated time must not jump to its next timer while a thread, which it cannot see, is at work.
+    """
     enter: Callable[[], AbstractContextManager[object]] | None
     enter = getattr(asyncio.get_running_loop(), "outside_work", None)
     return nullcontext() if enter is None else enter()

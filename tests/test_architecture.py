@@ -33,6 +33,7 @@ DOORS = {
     "filelock": {"storage/file.py", "storage/_commit.py"},
     "pydantic": {"schedules/", "policies.py", "options.py", "storage/_documents.py", "storage/_state.py"},
     "redis": {"storage/redis.py", "storage/_redis_"},
+    "sqlite3": {"storage/sqlite.py", "storage/_sqlite_"},
     "xmltodict": {"storage/_documents.py"},
     "yaml": {"storage/_documents.py"},
 }
@@ -102,7 +103,7 @@ def test_the_engine_knows_of_storages_only_what_they_must_do() -> None:
 
 def test_storages_do_not_import_each_other() -> None:
     """Each can be read, and left out, by itself."""
-    storages = {"memory", "file", "portable", "postgres", "redis"}
+    storages = {"memory", "file", "portable", "postgres", "redis", "sqlite"}
     for path in (PACKAGE / "storage").glob("*.py"):
         if path.stem in storages:
             names = {name.rpartition(".")[2] for name in imports_of(path) if name.startswith("chrono_async.storage")}

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .portable import as_leasing as as_leasing
     from .postgres import PostgresStorage as PostgresStorage
     from .redis import RedisStorage as RedisStorage
+    from .sqlite import SQLiteStorage as SQLiteStorage
 
 _VALUES = (
     "ClaimAnswer",
@@ -78,6 +79,7 @@ _HOMES = {
     "PortableStorage": ".portable",
     "PostgresStorage": ".postgres",
     "RedisStorage": ".redis",
+    "SQLiteStorage": ".sqlite",
     "Storage": ".base",
     "as_leasing": ".portable",
     "open_storage": ".opening",
@@ -109,6 +111,7 @@ __all__ = [
     "Registered",
     "Release",
     "RenewAnswer",
+    "SQLiteStorage",
     "SettleAnswer",
     "SettleVerdict",
     "Settled",

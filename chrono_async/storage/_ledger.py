@@ -127,7 +127,7 @@ class Ledger:
         """Grant each request whose job is as the asker saw it, whose time has come, and which nobody holds."""
         self._hold(owner_id=owner_id)
         now, verdicts = await self._change(
-            requests, _job_id, lambda table, at, asked: table.claim(asked, owner_id, ttl, at)
+            requests, _job_id, lambda table, at, asked: table.claim(asked, owner_id, ttl, at), floors=True
         )
         return ClaimAnswer(now, verdicts)
 

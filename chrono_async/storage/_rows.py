@@ -80,37 +80,37 @@ def _due_at(record: JobRecord) -> datetime | None:
 
 def _bury_at(record: JobRecord, kept: Kept) -> int | None:
     """Return when somebody should look whether a run has died that no claim will ever come across."""
+    is_dead_end = record.owner is not None and is_lost(record)
+    if not is_dead_end and not kept.flights:
+        return None  # nearly every job, at nearly every write
     ends = [_micros(until) for until in kept.flights.values()]
-    if record.owner is not None and is_lost(record):
+    if is_dead_end:
         ends.append(0 if kept.lock is None else _micros(kept.lock.until))
     return min(ends, default=None)
 
 
 def kept_of(row: Sequence[Any]) -> Kept:
     """Return the job that `row_of` wrote; `ValueError` for what cannot be read."""
-    plain, shaped, (owner, until) = row[:_SHAPED], row[_SHAPED:_HELD], row[_HELD : _HELD + 2]
+    declared, bound, options, triggered, manual, flying, owner, until = row[_SHAPED:_DERIVED]
     lock = None if owner is None else Lock(owner, until / 1_000_000)
-    if plain[1] is None:
+    job_id, name, status, paused = row[:4]
+    if name is None:
         return Kept(None, lock, {})
-    options = DEFAULT_POLICIES if shaped[2] is None else _policies(shaped[2])
-    status, paused = _STATUSES[plain[2]], bool(plain[3])
-    fields = (*plain[:2], status, paused, *plain[4:9], _definition(*shaped[:2]), options, *plain[9:])
+    definition = None if declared is None or bound is None else Definition(declared, bound)
+    policies = DEFAULT_POLICIES if options is None else _policies(options)
+    fields = (job_id, name, _STATUSES[status], bool(paused), *row[4:9], definition, policies, *row[9:_SHAPED])
     record = JobRecord(*fields)
     flights: dict[int, float] = {}
-    if shaped[3] is not None or shaped[4] is not None:
-        record.triggered, record.manual = _trigger(shaped[3]), _trigger(shaped[4])
-    if shaped[5] is not None:
-        record.flights, flights = _flights(shaped[5])
+    if triggered is not None or manual is not None:
+        record.triggered, record.manual = _trigger(triggered), _trigger(manual)
+    if flying is not None:
+        record.flights, flights = _flights(flying)
     return Kept(record, lock, flights)
 
 
 _SHAPED = len(PLAIN)
-_HELD = _SHAPED + len(SHAPED)
+_DERIVED = _SHAPED + len(SHAPED) + len(HELD)
 _STATUSES = {status.value: status for status in JobStatus}
-
-
-def _definition(declared: str | None, bound: str | None) -> Definition | None:
-    return None if declared is None or bound is None else Definition(declared, bound)
 
 
 # A hundred thousand jobs with the same options share one object, and its text.

@@ -252,7 +252,8 @@ def is_lost(record: JobRecord) -> bool:
         return False
     if record.manual is not None:
         return pending_manual(record) is not record.manual
-    return record.bound_fire_time is None or record.bound_fire_time != record.running
+    bound = record.bound_fire_time
+    return bound is None or bound != record.running
 
 
 # ── what the holder of a lease may do ────────────────────────────────────────────────────────────────────────────────

@@ -130,8 +130,13 @@ class Table(Shelf):
 
     def dead(self, boot: float) -> list[str]:
         """Return the jobs whose lock or flight has run out; of a run that is due again, its next claim will tell."""
-        dead = [job_id for job_id, lock in self.locks.items() if lock.until <= boot]
+        dead = [job_id for job_id, lock in self.locks.items() if lock.until <= boot and self._is_over(job_id)]
         return dead + [job_id for (job_id, _), until in self.flights.items() if until <= boot]
+
+    def _is_over(self, job_id: str) -> bool:
+        """Whether a lock that has run out is of no run that will be claimed again, as long as nobody reschedules it."""
+        record = self.records.get(job_id)
+        return record is None or record.owner is None or rules.is_lost(record)
 
     def bury_lost(self, at: Moment, suspects: Iterable[str] = ()) -> None:
         """

@@ -34,6 +34,7 @@ from ..models import (
     SettleAnswer,
     Trigger,
 )
+from ._boot import boot_id
 from ._commit import SharedFile, Version
 from ._documents import FORMATS, DamagedError, Format, Tree
 from ._doors import checked, in_utc, shifted
@@ -44,8 +45,6 @@ from ._table import Table
 
 Result = TypeVar("Result")
 Verb = Callable[[Table, Moment], Result]
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class FileStorage:
@@ -418,14 +417,6 @@ class Steps:
             failure.__cause__ = error
         for call in calls:
             call.fail(failure)
-
-
-def boot_id() -> str:
-    """Return a name for this run of the machine; empty where the system has none."""
-    try:
-        return _BOOT_ID.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _format_of(path: Path) -> Format:

@@ -32,7 +32,7 @@ def open_storage(url: str) -> LeasingStorage:
     """
     Return the storage that a URL names; it connects when it is first used.
 
-    `memory:`, `file:jobs.yaml`, `file:///var/lib/app/jobs.json`, or just the path of a state file.
+    `memory:`, `file:jobs.yaml`, `file:///var/lib/app/jobs.json`, `sqlite:jobs.db`, or just the path of a state file.
     """
     scheme, colon, _ = url.partition(":")
     if scheme == "memory" and colon:

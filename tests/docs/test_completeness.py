@@ -30,6 +30,12 @@ def test_every_public_name_is_in_the_reference(name: str) -> None:
     assert is_told(name, REFERENCE)
 
 
+def test_every_name_that_can_be_loaded_is_public() -> None:
+    """Or a star import and this page's other tests would pass it by."""
+    assert set(chrono_async.storage._HOMES) == set(chrono_async.storage.__all__)
+    assert set(chrono_async._LAZY) <= set(chrono_async.__all__)
+
+
 @pytest.mark.parametrize("name", chrono_async.testing.__all__)
 def test_the_testing_kit_is_in_the_reference(name: str) -> None:
     assert is_told(name, REFERENCE)

@@ -1,4 +1,4 @@
-"""What the tests of the file storage let other processes do. Run as a script: `file_processes.py VERB PATH ...`."""
+"""What the tests of storages in files let other processes do. Run as a script: `file_processes.py VERB PATH ...`."""
 
 # ruff: noqa: T201 - its output is what the tests read
 
@@ -22,15 +22,14 @@ from chrono_async.models import (
     RunRecord,
     RunStatus,
 )
-from chrono_async.storage import FileStorage
+from chrono_async.storage import FileStorage, LeasingStorage, open_storage
 
 SECOND = timedelta(seconds=1)
 JOBS, RUNS = 6, 4
 
 
-async def work(path: Path, name: str) -> None:
+async def work(storage: LeasingStorage, name: str) -> None:
     """Register the jobs that all register, then run what is due until nothing is; print each run."""
-    storage = FileStorage(path)
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     base = datetime(2026, 1, 1, tzinfo=UTC)
@@ -152,7 +151,7 @@ def kill_at_each_step(path: Path) -> None:
 if __name__ == "__main__":
     verb, file, *rest = sys.argv[1:]
     if verb == "work":
-        asyncio.run(work(Path(file), *rest))
+        asyncio.run(work(open_storage(file), *rest))
     elif verb == "kill_at_random":
         kill_at_random(Path(file), int(rest[0]))
     elif verb == "kill_at_each_step":

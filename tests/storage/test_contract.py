@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from chrono_async.clock import Clock, SystemClock
-from chrono_async.storage import FileStorage, InMemoryStorage, PostgresStorage, RedisStorage
+from chrono_async.storage import FileStorage, InMemoryStorage, PostgresStorage, RedisStorage, SQLiteStorage
 from chrono_async.testing.contract import StorageContract
 from tests import servers
 
@@ -44,6 +44,28 @@ class TestFileStorageOnTheMachinesClock(StorageContract):
     @pytest.fixture
     async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[FileStorage]:
         storage = FileStorage(tmp_path / "jobs.json")
+        yield storage
+        await storage.close()
+
+
+class TestSQLiteStorage(StorageContract):
+    @pytest.fixture
+    async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[SQLiteStorage]:
+        storage = SQLiteStorage(tmp_path / "jobs.db", clock=clock)
+        yield storage
+        await storage.close()
+
+
+class TestSQLiteStorageOnTheMachinesClock(StorageContract):
+    """Real leases, that end by the host's boot clock."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @pytest.fixture
+    async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[SQLiteStorage]:
+        storage = SQLiteStorage(tmp_path / "jobs.db")
         yield storage
         await storage.close()
 
