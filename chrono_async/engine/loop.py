@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import itertools
 import logging
+import uuid
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,7 @@ class RunLoop:
         self._state, self._runner = state, runner
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
         self._unanswered: dict[str, _Asked] = {}
+        self._life = uuid.uuid4().hex[:8]  # an instance may be started again under its old name
         self._claim_numbers = itertools.count(1)
         self._longest_sleep = _LONGEST_SLEEP
 
@@ -195,7 +197,7 @@ class RunLoop:
 
     async def _claim(self, claims: list[Claim]) -> None:
         """Claim all in one round trip."""
-        owner = f"{self._state.settings.instance_id}/{next(self._claim_numbers)}"
+        owner = f"{self._state.settings.instance_id}/{self._life}.{next(self._claim_numbers)}"
         sent = self._state.time.boot()
         if not await self._is_answered(claims, owner, sent):
             self._put_off([_Asked(claim, owner, sent) for claim in claims])

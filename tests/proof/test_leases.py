@@ -257,3 +257,21 @@ async def test_renewals_go_ahead_of_a_storm_of_claims(sim):
         await sim.until(DUE + 16 * MINUTE)
     assert [run.was_cancelled for run in world.recorder.of("long")] == [False]
     assert len(world.recorder.runs) == 1 + 2 * 300
+
+
+@every_storage
+async def test_a_process_started_again_under_its_old_name_is_another_owner(sim, kind):
+    """Its first claim is not to be taken for the first one of its life before, whose attempt counts by itself."""
+    async with World(sim, kind=kind) as world:
+        for seconds in (1, 10):  # the second time well within the lease of the first
+            scheduler = await world.start("one")
+            await scheduler.add_cron_job("a", "A", world.recorder.job, "0 * * * *", args=(300,))
+            await sim.until(DUE + seconds * SECOND)
+            await world.kill("one")
+        scheduler = await world.start("one")
+        await scheduler.add_cron_job("a", "A", world.recorder.job, "0 * * * *")
+        await sim.advance(TTL + POLL)
+    first, second = world.recorder.runs
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert second.token > first.token
+    assert second.start >= DUE + TTL
