@@ -275,3 +275,25 @@ async def test_a_process_started_again_under_its_old_name_is_another_owner(sim, 
     assert (first.attempt, second.attempt) == (1, 2)
     assert second.token > first.token
     assert second.start >= DUE + TTL
+
+
+async def test_a_second_attempt_tells_of_the_same_missed_fire_times(sim):
+    """What the first attempt folded into its run is not run by anybody else, and must not go unreported."""
+    async with World(sim) as world:
+        scheduler = await world.start("one")
+        await scheduler.add_cron_job("a", "A", world.recorder.job, "0 * * * *", args=(300,))
+        await scheduler.stop()
+        await sim.until(START + 3 * HOUR + MINUTE)
+        for name in ("one", "two"):
+            scheduler = await world.start(name)
+            await scheduler.add_cron_job("a", "A", world.recorder.job, "0 * * * *", args=(300,))
+            await sim.advance(2)
+            if name == "one":
+                await world.kill("one")
+        await sim.advance(HOUR / 2)
+        rows = await scheduler.list_runs("a")
+    first, second = world.recorder.runs
+    assert first.missed is not None
+    assert first.missed.count == 2
+    assert second.missed == first.missed
+    assert rows[0].missed == first.missed
