@@ -285,7 +285,7 @@ def _make_run(claim: Claim, granted: Granted, now: datetime, trust_until: float)
         moves_pointer=not (request.manual or request.frees),
         claimed_at=now,
         trust_until=trust_until,
-        at_most_once=request.moves or request.frees,
+        at_most_once=claim.job.at_most_once,
         tries=granted.tries,
         previous_success=granted.last_success,
         arguments=granted.arguments,

@@ -297,3 +297,21 @@ async def test_a_second_attempt_tells_of_the_same_missed_fire_times(sim):
     assert first.missed.count == 2
     assert second.missed == first.missed
     assert rows[0].missed == first.missed
+
+
+@every_storage
+@pytest.mark.parametrize("options", [{"recovery": "skip"}, {"overlap": "allow"}])
+async def test_a_manual_run_that_is_at_most_once_is_not_given_back_at_a_stop(sim, kind, options):
+    """It has begun: cut short by a stop in haste it is recorded as cancelled, like a scheduled one, and that is all."""
+    async with World(sim, kind=kind) as world:
+        scheduler = await world.start("one")
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, args=(300,), **options)
+        await scheduler.trigger_job("a")
+        await sim.advance(POLL)
+        await scheduler.stop(timeout=0)
+        scheduler = await world.start("one")
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, args=(300,), **options)
+        await sim.advance(TTL + 2 * POLL)
+        job = await scheduler.get_job("a")
+    assert len(world.recorder.runs) == 1
+    assert (job.status, job.run_count) == (JobStatus.CANCELLED, 1)
