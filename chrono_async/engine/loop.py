@@ -134,6 +134,7 @@ class RunLoop:
         now = self._state.time.now()
         for due, found in candidates:
             asked = self._unanswered.pop(due.job_id, None)
+            self._state.ask_again.pop(due.job_id, None)
             job = self._state.registry.get(due.job_id)
             if job is None or self._is_overlapping(job, due):
                 continue
@@ -222,7 +223,7 @@ class RunLoop:
         pause = timedelta(seconds=self._state.door.pause())
         for claim in asked:
             self._unanswered[claim.claim.due.job_id] = claim
-            self._state.arm_later(claim.claim.due, pause)
+            self._state.arm_to_ask_again(claim.claim.due, pause)
 
     def _trust_until(self, sent: float) -> float:
         return sent + self._state.settings.trust / timedelta(seconds=1)

@@ -50,6 +50,18 @@ async def test_a_claim_whose_answer_was_lost_is_asked_again(sim, kind, fault):
     assert world.record("a").run_count == 1
 
 
+async def test_a_poll_does_not_put_off_asking_again_for_a_claim(sim):
+    """The storage shows the job as held then: by the very claim whose answer was lost."""
+    async with FaultyWorld(sim) as world:
+        scheduler, other = await world.start("one", lock_ttl=POLL), await world.start("two")
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
+        world.faulty["one"].plan["claim", 0] = Fault.ANSWER_LOST
+        await sim.until(DUE + 0.05 * SECOND)
+        await other.add_interval_job("b", "B", world.recorder.job, HOUR)  # a change, of which "one" gets a hint
+        await sim.advance(SECOND)
+    assert [(run.fire_time, run.attempt) for run in world.recorder.runs] == [(DUE, 1)]
+
+
 @every_storage
 @pytest.mark.parametrize("fault", [Fault.ANSWER_LOST, Fault.DONE_THEN_HANGS, Fault.REFUSED, Fault.HANGS])
 async def test_a_settle_whose_answer_was_lost_is_asked_again(sim, kind, fault):
