@@ -206,6 +206,11 @@ def resolve_backlog(
     return _fire_once(schedule, due, now)
 
 
+def folded(schedule: Schedule, pointer: datetime, run: datetime) -> Missed | None:
+    """Report the fire times from the pointer on that an earlier attempt folded into `run`, if any."""
+    return _missed(schedule, pointer, run) if pointer < run else None
+
+
 def _fire_once(schedule: Schedule, due: datetime, now: datetime) -> Backlog:
     upcoming = _utc(schedule.next(due))
     if upcoming is None or upcoming > now:

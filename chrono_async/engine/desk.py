@@ -94,11 +94,13 @@ class Desk:
 
     async def _know_the_time(self) -> None:
         """Ask the storage for its time before anything is counted from it: this machine's clock may be wrong."""
-        state = self._state
-        if not state.time.is_known:
-            now = state.time.now()
-            page = await state.door.ask(state.door.storage.due(now, now, limit=1))
-            state.time.observe(page.now)
+        if not self._state.time.is_known:
+            await self._ask_the_time()
+
+    async def _ask_the_time(self) -> None:
+        state, now = self._state, self._state.time.now()
+        page = await state.door.ask(state.door.storage.due(now, now, limit=1))
+        state.time.observe(page.now)
 
     async def one_shot(self, delay: Duration | None, at: datetime | None) -> OneShotSchedule:
         """Make a one-shot schedule; a delay counts from now by the clock that plans, and stays declared as a delay."""
@@ -255,6 +257,7 @@ class Desk:
             after = await state.door.ask(write(before))
             if after is not None:
                 return after
+            await self._ask_the_time()  # perhaps it is that: what was planned lies in the storage's past
         raise StorageError(f"job {job_id!r} is changed by others faster than it can be read")
 
     def _resumed(self, record: JobRecord) -> datetime | None:

@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import itertools
 import logging
+import uuid
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,7 @@ class RunLoop:
         self._state, self._runner = state, runner
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
         self._unanswered: dict[str, _Asked] = {}
+        self._life = uuid.uuid4().hex[:8]  # an instance may be started again under its old name
         self._claim_numbers = itertools.count(1)
         self._longest_sleep = _LONGEST_SLEEP
 
@@ -132,6 +134,7 @@ class RunLoop:
         now = self._state.time.now()
         for due, found in candidates:
             asked = self._unanswered.pop(due.job_id, None)
+            self._state.ask_again.pop(due.job_id, None)
             job = self._state.registry.get(due.job_id)
             if job is None or self._is_overlapping(job, due):
                 continue
@@ -195,7 +198,7 @@ class RunLoop:
 
     async def _claim(self, claims: list[Claim]) -> None:
         """Claim all in one round trip."""
-        owner = f"{self._state.settings.instance_id}/{next(self._claim_numbers)}"
+        owner = f"{self._state.settings.instance_id}/{self._life}.{next(self._claim_numbers)}"
         sent = self._state.time.boot()
         if not await self._is_answered(claims, owner, sent):
             self._put_off([_Asked(claim, owner, sent) for claim in claims])
@@ -220,7 +223,7 @@ class RunLoop:
         pause = timedelta(seconds=self._state.door.pause())
         for claim in asked:
             self._unanswered[claim.claim.due.job_id] = claim
-            self._state.arm_later(claim.claim.due, pause)
+            self._state.arm_to_ask_again(claim.claim.due, pause)
 
     def _trust_until(self, sent: float) -> float:
         return sent + self._state.settings.trust / timedelta(seconds=1)
@@ -283,7 +286,7 @@ def _make_run(claim: Claim, granted: Granted, now: datetime, trust_until: float)
         moves_pointer=not (request.manual or request.frees),
         claimed_at=now,
         trust_until=trust_until,
-        at_most_once=request.moves or request.frees,
+        at_most_once=claim.job.at_most_once,
         tries=granted.tries,
         previous_success=granted.last_success,
         arguments=granted.arguments,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from ..models import ClaimRequest, Due, RunRecord, RunStatus
-from ..policies import Missed, jitter_offset, move_at_claim, resolve_backlog
+from ..policies import Missed, folded, jitter_offset, move_at_claim, resolve_backlog
 from .registry import LocalJob
 
 
@@ -34,7 +34,7 @@ def plan(job: LocalJob, due: Due, now: datetime, found: datetime, instance_id: s
     if due.next_run is None:
         raise ValueError(f"job {due.job_id!r} is due without a fire time")
     if due.bound is not None:
-        return Claim(job, due, _request(job, due, due.bound))
+        return Claim(job, due, _request(job, due, due.bound), folded(job.schedule, due.next_run, due.bound))
     offset = jitter_offset(job.id, due.next_run, job.policies.jitter)
     backlog = resolve_backlog(
         job.schedule, due.next_run, now - offset, job.policies, grace=job.grace, found=found - offset

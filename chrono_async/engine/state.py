@@ -4,7 +4,7 @@ What the engine's tasks share: who is where, and the few signals between them.
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ..clock import Clock
 from ..events import EventBus
@@ -33,6 +33,8 @@ class State:
     results: Results = field(default_factory=Results)
     runs: RunTable = field(default_factory=RunTable)
     unknown: set[str] = field(default_factory=set)
+    ask_again: dict[str, datetime] = field(default_factory=dict)
+    """When to ask again for claims of which nothing was heard; a poll may find such a job held, by that very claim."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """The run loop looks again."""
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,7 +56,7 @@ class State:
 
     def begin(self) -> None:
         """Begin a new life: what belonged to the last one, perhaps on another event loop, is forgotten."""
-        self.runs, self.unknown = RunTable(), set()
+        self.runs, self.unknown, self.ask_again = RunTable(), set(), {}
         self.wake, self.hurry, self.draining = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def _wake(self) -> None:
@@ -72,6 +74,8 @@ class State:
             self._look_at_own_run(job, due)
             return
         at = deadline(job, due)
+        if due.job_id in self.ask_again:
+            at = min(at, self.ask_again[due.job_id])
         if at <= horizon_end(self.time.now(), self.horizon):
             self.timeline.arm(due, at)
 
@@ -83,6 +87,11 @@ class State:
     def arm_later(self, due: Due, pause: timedelta) -> None:
         """Put a job back, to be looked at after a pause."""
         self.timeline.arm(due, self.time.now() + pause)
+
+    def arm_to_ask_again(self, due: Due, pause: timedelta) -> None:
+        """Put a job back whose claim was not answered: what the storage says of it meanwhile must not put that off."""
+        self.ask_again[due.job_id] = self.time.now() + pause
+        self.arm_later(due, pause)
 
     async def drains_within(self, pause: timedelta) -> bool:
         """Wait so long, but not into the drain; whether it has come."""

@@ -52,7 +52,8 @@ class AskedStorage:
     async def _see_what_is_kept(self, record: JobRecord) -> None:
         kept = await self.find(record.id)
         if kept is not None:
-            self._keeps_all = (kept.token, kept.revision) == (record.token, record.revision)
+            # What others have written meanwhile differs too; only what is not kept at all comes back as nothing.
+            self._keeps_all = bool(kept.token or not record.token) and bool(kept.revision or not record.revision)
             if not self._keeps_all:
                 _log.warning("%s keeps only some fields of a record", type(self.storage).__name__)
 

@@ -1,11 +1,13 @@
 """The wall clock is set, or strange by law: nothing runs twice, nothing early, nothing is forgotten."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from chrono_async.testing import Simulation
+from chrono_async import IntervalSchedule
+from chrono_async.testing import Simulation, YieldingStorage
 from tests.proof.kit import HOUR, KINDS, MINUTE, SECOND, START, World, grid
 
 
@@ -79,6 +81,37 @@ async def test_a_storage_whose_clock_lags_is_asked_again(sim, kind):
         await sim.advance(3)
     [run] = world.recorder.runs
     assert timedelta(0) <= run.lateness < SECOND / 10
+
+
+class LateAnswers(YieldingStorage):
+    """Does at once what it is asked, and says so late, while `is_late`."""
+
+    is_late = False
+
+    async def _call(self, name, call):
+        answer = await super()._call(name, call)
+        await asyncio.sleep(3 if self.is_late and name == "due" else 0)
+        return answer
+
+
+async def test_a_time_that_was_told_late_does_not_keep_a_job_from_being_rescheduled(sim):
+    """The storage refuses a next run in its past: then its time is asked for, and not the same said twenty times."""
+    ways = []
+
+    def late(storage):
+        ways.append(LateAnswers(storage))
+        return ways[0]
+
+    async with World(sim, wrap=late, next_run_may_go_back=True) as world:
+        scheduler = await world.start()
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
+        ways[0].is_late = True
+        await sim.advance(14)
+        ways[0].is_late = False
+        job = await scheduler.reschedule_job("a", IntervalSchedule(SECOND))
+        assert job.next_run > sim.now
+        await sim.advance(10)
+    assert len(world.recorder.runs) >= 8
 
 
 NEW_YORK, LORD_HOWE = "America/New_York", "Australia/Lord_Howe"

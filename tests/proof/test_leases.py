@@ -50,6 +50,18 @@ async def test_a_claim_whose_answer_was_lost_is_asked_again(sim, kind, fault):
     assert world.record("a").run_count == 1
 
 
+async def test_a_poll_does_not_put_off_asking_again_for_a_claim(sim):
+    """The storage shows the job as held then: by the very claim whose answer was lost."""
+    async with FaultyWorld(sim) as world:
+        scheduler, other = await world.start("one", lock_ttl=POLL), await world.start("two")
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
+        world.faulty["one"].plan["claim", 0] = Fault.ANSWER_LOST
+        await sim.until(DUE + 0.05 * SECOND)
+        await other.add_interval_job("b", "B", world.recorder.job, HOUR)  # a change, of which "one" gets a hint
+        await sim.advance(SECOND)
+    assert [(run.fire_time, run.attempt) for run in world.recorder.runs] == [(DUE, 1)]
+
+
 @every_storage
 @pytest.mark.parametrize("fault", [Fault.ANSWER_LOST, Fault.DONE_THEN_HANGS, Fault.REFUSED, Fault.HANGS])
 async def test_a_settle_whose_answer_was_lost_is_asked_again(sim, kind, fault):
@@ -257,3 +269,61 @@ async def test_renewals_go_ahead_of_a_storm_of_claims(sim):
         await sim.until(DUE + 16 * MINUTE)
     assert [run.was_cancelled for run in world.recorder.of("long")] == [False]
     assert len(world.recorder.runs) == 1 + 2 * 300
+
+
+@every_storage
+async def test_a_process_started_again_under_its_old_name_is_another_owner(sim, kind):
+    """Its first claim is not to be taken for the first one of its life before, whose attempt counts by itself."""
+    async with World(sim, kind=kind) as world:
+        for seconds in (1, 10):  # the second time well within the lease of the first
+            scheduler = await world.start("one")
+            await scheduler.add_cron_job("a", "A", world.recorder.job, "0 * * * *", args=(300,))
+            await sim.until(DUE + seconds * SECOND)
+            await world.kill("one")
+        scheduler = await world.start("one")
+        await scheduler.add_cron_job("a", "A", world.recorder.job, "0 * * * *")
+        await sim.advance(TTL + POLL)
+    first, second = world.recorder.runs
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert second.token > first.token
+    assert second.start >= DUE + TTL
+
+
+async def test_a_second_attempt_tells_of_the_same_missed_fire_times(sim):
+    """What the first attempt folded into its run is not run by anybody else, and must not go unreported."""
+    async with World(sim) as world:
+        scheduler = await world.start("one")
+        await scheduler.add_cron_job("a", "A", world.recorder.job, "0 * * * *", args=(300,))
+        await scheduler.stop()
+        await sim.until(START + 3 * HOUR + MINUTE)
+        for name in ("one", "two"):
+            scheduler = await world.start(name)
+            await scheduler.add_cron_job("a", "A", world.recorder.job, "0 * * * *", args=(300,))
+            await sim.advance(2)
+            if name == "one":
+                await world.kill("one")
+        await sim.advance(HOUR / 2)
+        rows = await scheduler.list_runs("a")
+    first, second = world.recorder.runs
+    assert first.missed is not None
+    assert first.missed.count == 2
+    assert second.missed == first.missed
+    assert rows[0].missed == first.missed
+
+
+@every_storage
+@pytest.mark.parametrize("options", [{"recovery": "skip"}, {"overlap": "allow"}])
+async def test_a_manual_run_that_is_at_most_once_is_not_given_back_at_a_stop(sim, kind, options):
+    """It has begun: cut short by a stop in haste it is recorded as cancelled, like a scheduled one, and that is all."""
+    async with World(sim, kind=kind) as world:
+        scheduler = await world.start("one")
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, args=(300,), **options)
+        await scheduler.trigger_job("a")
+        await sim.advance(POLL)
+        await scheduler.stop(timeout=0)
+        scheduler = await world.start("one")
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, args=(300,), **options)
+        await sim.advance(TTL + 2 * POLL)
+        job = await scheduler.get_job("a")
+    assert len(world.recorder.runs) == 1
+    assert (job.status, job.run_count) == (JobStatus.CANCELLED, 1)

@@ -97,6 +97,23 @@ GARBAGE: list[Any] = [
 ]
 
 
+class OvertakenStorage(EightMethodStorage):
+    """Another process writes the job right after each of our first writes, as processes that start together do."""
+
+    async def save_job(self, record: JobRecord) -> None:
+        await super().save_job(record)
+        theirs = record.copy()
+        theirs.revision += 1
+        await super().save_job(theirs)
+
+
+async def test_a_storage_to_which_others_write_too_does_not_pass_for_forgetful(clock: SteppedClock) -> None:
+    """What is read back may be theirs; going by what was remembered instead of it would undo what they do."""
+    portable = PortableStorage(OvertakenStorage(clock), clock=clock)
+    await portable.register(job("a", next_run=clock.now() + SECOND))
+    assert "does not keep" not in portable.guarantees
+
+
 @pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
 async def test_garbage_among_the_due_jobs_is_passed_over(
     clock: SteppedClock, garbage: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,226 @@
+"""
+Small breaks of one rule each, in the engine or in the storage, that a simulation must notice.
+
+A simulation in which one of these goes unseen proves nothing about the rule that it breaks.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+from unittest import mock
+
+from chrono_async.engine import loop, runner
+from chrono_async.engine.leases import LeaseKeeper
+from chrono_async.engine.loop import RunLoop
+from chrono_async.engine.settler import Settler
+from chrono_async.errors import StorageError
+from chrono_async.models import Granted, Release, Settled
+from chrono_async.policies import Move
+from chrono_async.storage import _rules as rules
+from chrono_async.storage._table import Table
+from chrono_async.storage.portable import PortableStorage
+
+
+class Mutant(NamedTuple):
+    """What is broken, and which rules notice (any of them will do)."""
+
+    break_it: Callable[[], contextlib.AbstractContextManager[Any]]
+    noticed_by: frozenset[str]
+    eight_methods: bool = False
+
+
+def _instead(owner: Any, name: str, function: Any) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    return lambda: mock.patch.object(owner, name, function)
+
+
+# ── in the storage ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+_settle, _grant, _regrant = Table._settle, Table._grant, rules.regrant
+
+
+def _settle_whoever_asks(self: Any, outcome: Any, at: Any) -> Settled:
+    record = self.records.get(outcome.lease.job_id)
+    if record is None or record.owner is None:
+        return _settle(self, outcome, at)
+    rules.settle(record, outcome)
+    self.locks.pop(record.id, None)
+    return self._settled(record, outcome, at)
+
+
+def _grant_and_keep_a_copy(self: Any, record: Any, *args: Any) -> Granted:
+    granted = _grant(self, record, *args)
+    self.__dict__.setdefault("copies", {})[record.id, granted.lease.token] = record.copy()
+    return granted
+
+
+def _settle_the_copy(self: Any, outcome: Any, at: Any) -> Settled:
+    record, copy = self.records.get(outcome.lease.job_id), self.copies.get(outcome.lease[:2])
+    if copy is not None and (record is None or rules.holds(record, outcome.lease)):
+        self.records[copy.id] = copy.copy()
+    return _settle(self, outcome, at)
+
+
+@contextlib.contextmanager
+def _writing_whole_records() -> Iterator[None]:
+    with (
+        mock.patch.object(Table, "_grant", _grant_and_keep_a_copy),
+        mock.patch.object(Table, "_settle", _settle_the_copy),
+    ):
+        yield
+
+
+def _settle_repeated_again(self: Any, record: Any, outcome: Any, at: Any) -> Settled:
+    if rules.flight_of(record, outcome.lease) is None and outcome.lease.token == record.settled_token:
+        rules.count(record, outcome)
+        return self._settled(record, outcome, at)
+    return _settle_other(self, record, outcome, at)
+
+
+_settle_other = Table._settle_other
+
+
+def _claim_whoever_holds_it(self: Any, request: Any, terms: Any, lock: Any, at: Any) -> Any:
+    if request.job_id in self.records:
+        self.locks.pop(request.job_id, None)
+    return _claim(self, request, terms, lock, at)
+
+
+_claim = Table._claim
+
+
+async def _claim_without_looking_again(self: Any, record: Any, request: Any, owner: str, ttl: timedelta) -> Any:
+    now = self._clock.now()
+    least = max(rules.microseconds(now), self._floor + 1)
+    granted = rules.grant(record, request, rules.Terms(owner, now, now + ttl, least))
+    await self._inner.save(record)
+    return granted
+
+
+# ── in the engine ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_take_in = LeaseKeeper._take_in
+
+
+def _trust_from_now(self: Any, _: float) -> float:
+    return float(self._state.time.boot() + self._state.settings.trust / timedelta(seconds=1))
+
+
+def _take_in_trusting_from_now(self: Any, runs: Any, lost: Any, _: float) -> None:
+    _take_in(self, runs, lost, self._state.time.boot() + self._trust)
+
+
+@contextlib.contextmanager
+def _trusting_from_the_answer() -> Iterator[None]:
+    with (
+        mock.patch.object(RunLoop, "_trust_until", _trust_from_now),
+        mock.patch.object(LeaseKeeper, "_take_in", _take_in_trusting_from_now),
+    ):
+        yield
+
+
+async def _claim_under_one_name(self: Any, claims: Any) -> None:
+    owner, sent = f"{self._state.settings.instance_id}/", self._state.time.boot()
+    if not await self._is_answered(claims, owner, sent):
+        self._put_off([loop._Asked(claim, owner, sent) for claim in claims])
+
+
+def _next_from_now(schedule: Any, fire_time: Any, claimed_at: Any, finished: Any, overlap: Any) -> Move:
+    del fire_time, claimed_at, overlap
+    return Move(schedule.next(finished))
+
+
+def _forget_that_they_were_asked(self: Any, asked: Any) -> None:
+    for claim in asked:
+        self._state.arm_later(claim.claim.due, timedelta(seconds=self._state.door.pause()))
+
+
+async def _write_once(self: Any) -> None:
+    batch = self._take_batch()
+    try:
+        await self._write(batch)
+    except StorageError:
+        for ended in batch:
+            self._forget(ended.run)
+
+
+def _release_what_runs(self: Any, job: Any, due: Any) -> bool:
+    runs = self._state.runs.of(job.id)
+    if runs and not job.is_parallel:
+        for run in runs:
+            given = self._state.door.storage.release([Release(run.lease)])
+            self.__dict__.setdefault("given", []).append(loop.asyncio.ensure_future(_quietly(given)))
+    return _is_overlapping(self, job, due)
+
+
+_is_overlapping = RunLoop._is_overlapping
+
+
+async def _quietly(call: Any) -> None:
+    with contextlib.suppress(StorageError):
+        await call
+
+
+async def _renew_nothing(self: Any) -> None:
+    self._failed = False
+
+
+def _fence_nothing(self: Any) -> None:
+    del self
+
+
+MUTANTS: dict[str, Mutant] = {
+    "a settle is not held against its token": Mutant(
+        _instead(Table, "_settle", _settle_whoever_asks),
+        frozenset({"stale_words_are_refused", "occurrences_are_settled_once"}),
+    ),
+    "a settle writes the whole record": Mutant(
+        _writing_whole_records, frozenset({"pausing_wins", "deleted_stays_deleted", "rescheduling_wins"})
+    ),
+    "a repeated settle is counted again": Mutant(
+        _instead(Table, "_settle_other", _settle_repeated_again), frozenset({"occurrences_are_settled_once"})
+    ),
+    "a claim ignores a living lease": Mutant(
+        _instead(Table, "_claim", _claim_whoever_holds_it),
+        frozenset({"leases_exclude_each_other", "bodies_keep_apart"}),
+    ),
+    "nobody looks again after the lock": Mutant(
+        _instead(PortableStorage, "_claim_locked", _claim_without_looking_again),
+        frozenset({"at_most_once_is_begun_once", "a_token_is_for_one_run", "bodies_keep_apart"}),
+        eight_methods=True,
+    ),
+    "trust counts from the answer": Mutant(_trusting_from_the_answer, frozenset({"a_body_ends_before_its_lease"})),
+    "an instance's claims have one owner": Mutant(
+        _instead(RunLoop, "_claim", _claim_under_one_name),
+        frozenset({"a_token_is_for_one_run", "leases_exclude_each_other", "repeats_have_a_reason"}),
+    ),
+    "the next run counts from now": Mutant(
+        _instead(runner, "move_after_run", _next_from_now), frozenset({"no_fire_time_gets_lost"})
+    ),
+    "an unanswered claim is forgotten": Mutant(
+        _instead(RunLoop, "_put_off", _forget_that_they_were_asked), frozenset({"no_lease_runs_out_by_itself"})
+    ),
+    "an unanswered settle is forgotten": Mutant(
+        _instead(Settler, "_write_batch", _write_once), frozenset({"no_lease_runs_out_by_itself"})
+    ),
+    "an overlap gives the lease back": Mutant(
+        _instead(RunLoop, "_is_overlapping", _release_what_runs),
+        frozenset({"bodies_keep_apart", "a_body_ends_before_its_lease"}),
+    ),
+    "no lease is renewed": Mutant(
+        _instead(LeaseKeeper, "_renew", _renew_nothing), frozenset({"no_lease_runs_out_by_itself"})
+    ),
+    "nobody ends a body that has lost its trust": Mutant(
+        _instead(LeaseKeeper, "_fence", _fence_nothing), frozenset({"a_body_ends_before_its_lease"})
+    ),
+}
+"""By what is wrong with it."""
+
+
+def seeds_until_noticed(mutant: Mutant, seeds: range, judge: Callable[[int, bool], list[str]]) -> int | None:
+    """Return the first seed whose world shows what is wrong with the mutant, or None."""
+    with mutant.break_it():
+        for seed in seeds:
+            if mutant.noticed_by & set(judge(seed, mutant.eight_methods)):
+                return seed
+    return None
