@@ -65,17 +65,17 @@ class Desk:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._adding: set[str] = set()
 
     async def add(self, new: NewJob, *, replace: bool = False) -> JobInfo:
         """Register the job in the storage, and keep its function here."""
-        if not replace and (new.id in self._state.registry or new.id in self._adding):
+        adding = self._state.adding
+        if not replace and (new.id in self._state.registry or new.id in adding):
             raise JobAlreadyExistsError(new.id)
-        self._adding.add(new.id)
+        adding.add(new.id)
         try:
             return await self._add(new)
         finally:
-            self._adding.discard(new.id)
+            adding.discard(new.id)
 
     async def _add(self, new: NewJob) -> JobInfo:
         state = self._state

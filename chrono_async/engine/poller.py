@@ -116,7 +116,7 @@ class Poller:
 
     def _note_unknown(self, job_id: str) -> None:
         unknown = self._state.unknown
-        if job_id in unknown or len(unknown) >= _MOST_UNKNOWN:
+        if job_id in unknown or job_id in self._state.adding or len(unknown) >= _MOST_UNKNOWN:
             return
         unknown.add(job_id)
         _logger.warning("the storage has a due job %r, and nobody here has a function for it; it is left alone", job_id)

@@ -40,10 +40,11 @@ class Settler:
         self._idle = asyncio.Event()
         self._idle.set()
         self._batch = _BATCH
+        self._under_way = 0
         self._callbacks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + self._under_way
 
     def settle(self, run: Run, row: RunRecord, move: PointerMove | None, skipped: Missed | None) -> None:
         """Take in how a run ended."""
@@ -93,10 +94,11 @@ class Settler:
     async def _write_batch(self) -> None:
         """Write the oldest. After a failure one at a time, so that none that cannot be written holds up the others."""
         batch = self._take_batch()
+        self._under_way = len(batch)
         try:
             await self._write(batch)
         except StorageError:
-            self._batch = 1
+            self._batch, self._under_way = 1, 0
             self._waiting.extend(batch)
             await asyncio.sleep(self._state.door.pause())
         except BaseException:
@@ -104,6 +106,8 @@ class Settler:
             raise
         else:
             self._batch = min(self._batch * 2, _BATCH)
+        finally:
+            self._under_way = 0
 
     def _take_batch(self) -> list[_Ended]:
         """Take off the oldest, as many as are of one kind."""

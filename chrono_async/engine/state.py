@@ -33,6 +33,8 @@ class State:
     results: Results = field(default_factory=Results)
     runs: RunTable = field(default_factory=RunTable)
     unknown: set[str] = field(default_factory=set)
+    adding: set[str] = field(default_factory=set)
+    """Jobs whose registration is under way: the storage may know them already."""
     ask_again: dict[str, datetime] = field(default_factory=dict)
     """When to ask again for claims of which nothing was heard; a poll may find such a job held, by that very claim."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)

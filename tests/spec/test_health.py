@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from chrono_async import AsyncScheduler, InMemoryStorage, StorageError
-from chrono_async.events import StorageFailing, StorageRecovered
+from chrono_async.events import JobUnknown, StorageFailing, StorageRecovered
 from chrono_async.testing import Fault, FaultyStorage
 
 
@@ -104,6 +104,38 @@ async def test_a_result_is_kept_until_it_can_be_written(sim):
         storage.heal()
         await sim.advance(60)
         assert s.health().unsettled == 0
+        assert (await s.get_job("it")).run_count == 1
+
+
+async def test_a_result_that_is_being_written_is_not_written_yet(sim):
+    """Who waits for all to be settled must not go while the storage has yet to answer."""
+    storage = FaultyStorage(InMemoryStorage(clock=sim.clock))
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", sim.sleep, 1, args=(5,))
+        await sim.advance(2)
+        storage.fail(Fault.HANGS)
+        await sim.advance(5)
+        assert (s.health().running, s.health().unsettled) == (0, 1)
+        storage.heal()
+        await sim.advance(60)
+        assert s.health().unsettled == 0
+
+
+async def test_a_job_that_is_being_added_is_not_unknown(sim):
+    """A storage shows it before the answer to its registration has arrived."""
+
+    class SlowToAnswer(InMemoryStorage):
+        async def register(self, record):
+            registered = await super().register(record)
+            await sim.sleep(5)
+            return registered
+
+    async with AsyncScheduler(storage=SlowToAnswer(clock=sim.clock), clock=sim.clock, storage_poll_interval=1) as s:
+        with s.events(JobUnknown) as unknown:
+            await s.add_one_shot_job("it", "", work, 2)
+            unknown.close()
+            assert [event async for event in unknown] == []
+        await sim.advance(1)
         assert (await s.get_job("it")).run_count == 1
 
 
