@@ -117,7 +117,7 @@ DELETE FROM chrono_runs WHERE seq <= (SELECT seq FROM chrono_runs ORDER BY seq D
 -- name: prune_old
 -- The oldest come first in the order of their coming.
 DELETE FROM chrono_runs
-WHERE seq IN (SELECT seq FROM chrono_runs ORDER BY seq LIMIT 10000) AND added < statement_timestamp() - $1::interval;
+WHERE seq IN (SELECT seq FROM chrono_runs ORDER BY seq LIMIT 1000) AND added < statement_timestamp() - $1::interval;
 
 -- name: notify
 SELECT pg_notify($1, $2);

@@ -117,7 +117,7 @@ class PostgresStorage(RecallingLedger[JobRow]):
             return Written(_BEGINNING, ())
         written = set(job_ids)
         if self._keeps_history:
-            self._upkeep.note({change.job_id for change in changes if change.runs} & written)
+            self._upkeep.note([run.job_id for change in changes if change.job_id in written for run in change.runs])
         return Written(now, written, version)
 
     def _row_of(self, job_id: str, kept: Kept) -> JobRow:

@@ -663,6 +663,17 @@ async def test_the_whole_history_is_kept_to_a_bound(
     assert [row.job_id for row in await storage.list_runs(limit=3)] == ["f", "e", "d"]
 
 
+async def test_the_whole_history_is_counted_when_it_has_grown(make: Make, now: datetime) -> None:
+    """At first, and by each hundredth part: a heartbeat that finds nothing to do costs next to nothing."""
+    storage = make(total_history=300)
+    await storage.register(job("a", now))
+    asked = spy_on(storage)
+    for runs, counted in [(0, 1), (0, 1), (2, 1), (1, 2), (0, 2)]:
+        await ran(storage, "a", runs, now)
+        await storage.heartbeat(InstanceInfo("me", now, now))
+        assert asked.count("prune_total") == counted
+
+
 async def test_the_history_is_kept_for_a_time(
     make: Make, namespace: str, db: asyncpg.Connection, now: datetime
 ) -> None:
