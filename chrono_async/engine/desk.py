@@ -99,8 +99,7 @@ class Desk:
 
     async def _ask_the_time(self) -> None:
         state, now = self._state, self._state.time.now()
-        page = await state.door.ask(state.door.storage.due(now, now, limit=1))
-        state.time.observe(page.now)
+        await state.door.ask_dated(state.door.storage.due(now, now, limit=1))
 
     async def one_shot(self, delay: Duration | None, at: datetime | None) -> OneShotSchedule:
         """Make a one-shot schedule; a delay counts from now by the clock that plans, and stays declared as a delay."""
@@ -143,8 +142,7 @@ class Desk:
         first = self._first_run(new, job, state.time.now())
         for _ in range(_TRIES):
             record = JobRecord(new.id, new.name, next_run=first, schedule=definition, options=job.policies)
-            answer = await state.door.ask(state.door.storage.register(record))
-            state.time.observe(answer.now)
+            answer = await state.door.ask_dated(state.door.storage.register(record))
             if answer.verdict is not RegisterVerdict.LATE:
                 return answer.record
             first = _next(job.schedule, answer.now)

@@ -52,14 +52,13 @@ class LeaseKeeper:
         state = self._state
         sent, runs = state.time.boot(), {run.lease: run for run in state.runs}
         try:
-            answer = await state.door.ask(
+            answer = await state.door.ask_dated(
                 state.door.storage.renew(list(runs), state.settings.lock_ttl), limit=self._patience(sent)
             )
         except StorageError:
             self._failed = True
             return
         self._failed = False
-        state.time.observe(answer.now)
         self._take_in(runs, set(answer.lost), sent + self._trust)
 
     def _patience(self, sent: float) -> float:

@@ -232,11 +232,10 @@ class RunLoop:
         """Claim, and act on the answer, if there is one."""
         state, requests = self._state, [claim.request for claim in claims]
         try:
-            answer = await state.door.ask(state.door.storage.claim(requests, owner, state.settings.lock_ttl))
+            answer = await state.door.ask_dated(state.door.storage.claim(requests, owner, state.settings.lock_ttl))
             state.door.check_count(requests, answer.verdicts)
         except StorageError:
             return False
-        state.time.observe(answer.now)
         trust_until = self._trust_until(sent)
         for claim, verdict in zip(claims, answer.verdicts, strict=True):
             self._take_in(claim, verdict, answer.now, trust_until)

@@ -83,10 +83,9 @@ class Poller:
         while more:
             now = state.time.now()
             until = horizon_end(now, state.horizon)
-            page = await state.door.ask(
+            page = await state.door.ask_dated(
                 state.door.storage.due(now, until, exclude=state.unknown, limit=_PAGE, after=last)
             )
-            state.time.observe(page.now)
             for due in page.due:
                 await self._take_in(due)
             more, last = page.more, page.due[-1] if page.due else last

@@ -125,9 +125,8 @@ class Settler:
 
     async def _settle(self, batch: list[_Ended], outcomes: list[Outcome]) -> None:
         state = self._state
-        answer = await state.door.ask(state.door.storage.settle(outcomes))
+        answer = await state.door.ask_dated(state.door.storage.settle(outcomes))
         state.door.check_count(outcomes, answer.settled)
-        state.time.observe(answer.now)
         for (run, _), outcome, settled in zip(batch, outcomes, answer.settled, strict=True):
             self._forget(run)
             state.arm(settled.due)

@@ -13,12 +13,15 @@ from typing import Any, TypeVar
 
 from ..errors import ChronoError, SchedulerRunningError, StorageError
 from ..events import EventBus, StorageFailing, StorageRecovered
+from ..models import ClaimAnswer, DuePage, Registered, RenewAnswer, SettleAnswer
 from ..storage.base import LeasingStorage
 from .storage_time import StorageTime
 
 _logger = logging.getLogger("chrono_async")
 
 T = TypeVar("T")
+Dated = TypeVar("Dated", ClaimAnswer, DuePage, Registered, RenewAnswer, SettleAnswer)
+"""An answer that says what time it was in the storage."""
 
 _LONGEST_PAUSE = 30.0
 
@@ -62,6 +65,13 @@ class StorageDoor:
         except Exception as error:
             raise self._failed(StorageError(f"the storage failed: {error!r}")) from error
         self._answered()
+        return answer
+
+    async def ask_dated(self, call: Coroutine[Any, Any, Dated], *, limit: float | None = None) -> Dated:
+        """Ask for what carries the storage's time, and take that in."""
+        sent = self._time.boot()
+        answer = await self.ask(call, limit=limit)
+        self._time.observe(answer.now, sent)
         return answer
 
     def check_count(self, asked: Sized, answers: Sized) -> None:

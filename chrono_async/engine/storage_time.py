@@ -2,7 +2,8 @@
 The storage's clock, as far as this instance knows it: it is the clock that plans.
 
 Between two answers it is carried on by the boot clock, which neither steps nor stops, from the moment at which the
-answer arrived: so the estimate is never ahead of the truth, and a step of this machine's wall clock cannot move it.
+answer arrived: so the estimate is never ahead of the truth, and a step of this machine's wall clock cannot move it. An
+answer that was long under way makes it no worse: it is believed only where it proves the estimate wrong.
 Where the storage's clock *is* this machine's, a step is noticed and the storage is asked again.
 """
 
@@ -24,13 +25,18 @@ class StorageTime:
         self._clock = clock
         self.boot: Callable[[], float] = clock.boot  # seconds; trust in leases is counted by it
         self._wall_lead = self._lead()
-        self.observe(clock.now())
+        self._begin_anew(clock.now())
         self.is_known: bool = False  # whether the storage has told it, or it is this machine's time until then
 
-    def observe(self, now: datetime) -> None:
-        """Take in the time that came with an answer."""
-        self._base, self._base_boot = now, self.boot()
+    def observe(self, now: datetime, sent: float) -> None:
+        """Take in the time that came with an answer to what was sent at `sent`, by the boot clock."""
+        latest = now + timedelta(0, self.boot() - sent)
+        if not self.is_known or not now <= self.now() <= latest:
+            self._begin_anew(now)
         self.is_known = True
+
+    def _begin_anew(self, now: datetime) -> None:
+        self._base, self._base_boot = now, self.boot()
 
     def now(self) -> datetime:
         """Return the storage's time, or a little less."""
