@@ -46,9 +46,10 @@ from .schedules import (
 from .storage import InMemoryStorage, LeasingStorage, Storage
 
 if TYPE_CHECKING:
-    from .storage import FileStorage, SQLiteStorage, open_storage
+    from .storage import FileStorage, PostgresStorage, RedisStorage, SQLiteStorage, open_storage
 
-_LAZY = ("FileStorage", "SQLiteStorage", "open_storage")  # what they borrow is imported by those who use them
+# What these borrow is imported by those who use them.
+_LAZY = ("FileStorage", "PostgresStorage", "RedisStorage", "SQLiteStorage", "open_storage")
 
 __version__ = "0.1.0"
 
@@ -85,7 +86,9 @@ __all__ = [
     "Missed",
     "OneShotSchedule",
     "Overlap",
+    "PostgresStorage",
     "Recovery",
+    "RedisStorage",
     "RemoteRunError",
     "Retry",
     "RunContext",

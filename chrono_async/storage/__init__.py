@@ -107,6 +107,7 @@ __all__ = [
     "Policies",
     "PortableStorage",
     "PostgresStorage",
+    "RedisStorage",
     "RegisterVerdict",
     "Registered",
     "Release",
