@@ -5,6 +5,9 @@ import nox
 nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "venv"
 
+IN_MEMORY = ["cron", "burst", "registration", "dispatch", "lateness", "steady", "idle", "imports"]
+STORED = ["durable_sqlite", "durable_postgres", "durable_redis", "stored"]
+
 
 @nox.session(python=["3.12", "3.13"])
 def tests(session: nox.Session) -> None:
@@ -34,6 +37,6 @@ def simulate(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure, side by side with the peers: `nox -s bench -- cron`."""
     session.install("-e", ".[bench]")
-    names = session.posargs or ["cron", "burst", "registration", "dispatch", "lateness", "steady", "idle", "imports"]
+    names = session.posargs or [*IN_MEMORY, *STORED]
     for name in names:
         session.run("python", "-m", f"benchmarks.{name}")

@@ -2,7 +2,19 @@
 
 import pytest
 
-from benchmarks import burst, dispatch, idle, imports, lateness, registration, steady
+from benchmarks import (
+    burst,
+    dispatch,
+    durable_postgres,
+    durable_redis,
+    durable_sqlite,
+    idle,
+    imports,
+    lateness,
+    registration,
+    steady,
+    stored,
+)
 from benchmarks._measure import Question, Row, Sample, line
 
 
@@ -62,6 +74,18 @@ def test_lateness_sees_every_tick(name):
 def test_steady_jobs_tick_once_each(name):
     sample = steady.QUESTION.sample(name, 4)
     assert (sample["ticks"], sample["missed"], sample["twice"]) == (20, 0, 0)
+
+
+@pytest.mark.parametrize("question", [durable_sqlite.QUESTION, durable_postgres.QUESTION, durable_redis.QUESTION])
+@pytest.mark.parametrize("name", ["bare", "chrono_async"])
+def test_durable_bursts_run_every_job(question, name):
+    assert question.sample(name, 30)["ran"] == 30
+
+
+@pytest.mark.parametrize("name", list(stored.QUESTION.contestants))
+def test_stored_jobs_are_there_and_cost_nothing_but_time(monkeypatch, name):
+    monkeypatch.setattr(stored, "DUE", 10)
+    assert stored.QUESTION.sample(name, 30)["jobs"] == 30
 
 
 def test_imports_are_timed():
