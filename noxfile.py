@@ -11,9 +11,9 @@ STORED = ["durable_sqlite", "durable_postgres", "durable_redis", "stored"]
 
 @nox.session(python=["3.12", "3.13"])
 def tests(session: nox.Session) -> None:
-    """Run the suite on the interpreters beside the one that one works on."""
+    """Run the suite on the interpreters beside the one that one works on, but for what takes long everywhere."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-q", "-n", "2", *session.posargs)
+    session.run("pytest", "-q", "-m", "not long", *session.posargs)
 
 
 @nox.session

@@ -5,7 +5,7 @@ A simulation in which one of these goes unseen proves nothing about the rule tha
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 from unittest import mock
@@ -217,7 +217,7 @@ MUTANTS: dict[str, Mutant] = {
 """By what is wrong with it."""
 
 
-def seeds_until_noticed(mutant: Mutant, seeds: range, judge: Callable[[int, bool], list[str]]) -> int | None:
+def seeds_until_noticed(mutant: Mutant, seeds: Iterable[int], judge: Callable[[int, bool], list[str]]) -> int | None:
     """Return the first seed whose world shows what is wrong with the mutant, or None."""
     with mutant.break_it():
         for seed in seeds:

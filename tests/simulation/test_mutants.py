@@ -10,12 +10,22 @@ from .worlds import RULES
 SEEDS = range(60)
 """Within so many worlds a mutant must be noticed."""
 
+SHOWN_BY = {
+    "trust counts from the answer": 57,
+    "an unanswered settle is forgotten": 30,
+    "an unanswered claim is forgotten": 18,
+    "a repeated settle is counted again": 16,
+}
+"""Where to look first: the worlds that showed them when last somebody went through all."""
+
 
 def _rules_broken(seed: int, eight_methods: bool) -> list[str]:
     return [verdict.rule for verdict in check(simulate(seed, eight_methods=eight_methods), RULES[eight_methods])]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_is_noticed(name: str) -> None:
     """By a rule that says what is wrong with it, within a bounded number of worlds."""
-    assert seeds_until_noticed(MUTANTS[name], SEEDS, _rules_broken) is not None
+    seeds = sorted(SEEDS, key=lambda seed: seed != SHOWN_BY.get(name))
+    assert seeds_until_noticed(MUTANTS[name], seeds, _rules_broken) is not None
