@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from chrono_async import InMemoryStorage, JobRecord
 from chrono_async.errors import ChronoError
-from chrono_async.models import Granted, Registered
+from chrono_async.models import Granted, Registered, RunRecord
+from chrono_async.storage._history import History
 from chrono_async.storage._shelf import Lock, Moment
 from tests.simulation.network import performed
 
@@ -23,6 +24,9 @@ _LEEWAY = timedelta(seconds=0.25)
 """By how much the end of a renewed lease may differ: an answer's time is that of the write, the lease counts from the read."""
 _HAIR = 0.005
 """Seconds by which a clock that leases end by may differ from the wall clock that answers tell of."""
+
+KEPT = 20
+"""How many runs of a job a storage remembers, unless told otherwise."""
 
 LOOK = "look"
 """What an observer does: its value is the record that it saw, or None."""
@@ -53,13 +57,15 @@ class State(NamedTuple):
 
     record: JobRecord | None = None
     lock: Lock | None = None
+    runs: tuple[RunRecord, ...] = ()
+    """The latest of them, the oldest first: as many as a storage keeps."""
 
 
 class Model(InMemoryStorage):
     """A storage in memory that is handed its moment and its floors."""
 
     def __init__(self) -> None:
-        super().__init__(history=100_000, total_history=100_000)
+        super().__init__(history=KEPT)
         self.at = Moment(EPOCH, 0.0)
 
     def _moment(self) -> Moment:
@@ -83,6 +89,7 @@ class Model(InMemoryStorage):
         hair = _HAIR if op.verb == "claim" else 0.0
         self.at = Moment(now, now.timestamp() + hair)
         self._clock = self
+        self._table.token_floor = self._table.revision_floor = 0
         if isinstance(op.value, Granted):
             self._table.token_floor = op.value.lease.token - 1
         record = op.value.record if isinstance(op.value, Registered) else op.value
@@ -96,11 +103,15 @@ class Model(InMemoryStorage):
         table.records = {} if state.record is None else {job: state.record.copy()}
         table.locks = {} if state.lock is None else {job: state.lock}
         table._waiting = set()
+        table.history = History(KEPT)
+        for run in state.runs:
+            table.history.add(run)
 
     def state(self, job: str) -> State:
         """Return what is held of the job."""
         record = self._table.records.get(job)
-        return State(record and record.copy(), self._table.locks.get(job))
+        runs = tuple(reversed(self._table.history.latest(job, KEPT)))
+        return State(record and record.copy(), self._table.locks.get(job), runs)
 
     def bury(self, job: str, now: datetime) -> None:
         """Write down a dead run, as every look for what is due does in passing."""
@@ -131,7 +142,7 @@ def seen(state: State, record: JobRecord | None) -> State | None:
     if mine.lease_until == record.lease_until or record.lease_until is None:
         return state
     lock = state.lock and Lock(state.lock.owner, record.lease_until.timestamp())
-    return State(record.copy(), lock)
+    return State(record.copy(), lock, state.runs)
 
 
 def is_alike(mine: JobRecord, other: JobRecord) -> bool:

@@ -98,9 +98,9 @@ class Worker:
         await asyncio.wait([declaring])
         self.log.tell("lived", "stopping")
         await self.scheduler.stop()
+        await self.storage.close()
         left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         self.log.tell("lived", ("stopped", tuple(left)))
-        await self.storage.close()
 
     async def _declare_whenever(self, again: asyncio.Event) -> None:
         while True:

@@ -138,12 +138,12 @@ class _Hints:
     """What the records that were seen tell of calls whose answer was lost, or did not say when."""
 
     def __init__(self, looks: Iterable[Op]) -> None:
-        self.tokens: dict[str, int] = {}
+        self.tokens: dict[tuple[str, datetime | None], int] = {}
         self.ends: dict[tuple[str, str], set[datetime]] = defaultdict(set)
         for look in looks:
             record = look.value
             if record is not None and record.owner is not None:
-                self.tokens[record.owner] = record.token
+                self.tokens[record.owner, record.running] = record.token
                 self.ends[record.id, record.owner].add(record.lease_until)
 
     def begin(self, job: str, owner: str, ttl: timedelta, near: datetime) -> datetime | None:
@@ -176,8 +176,10 @@ def _nows(
         now = EPOCH + value.lease.token * _MICROSECOND
         if told is not None and told.now is not None and abs(now - told.now) < timedelta(seconds=20):
             yield now
-    if asked.verb == "claim" and told is None and asked.args[1] in hints.tokens:
-        yield EPOCH + hints.tokens[asked.args[1]] * _MICROSECOND
+    if asked.verb == "claim" and told is None:
+        token = hints.tokens.get((asked.args[1], asked.args[0][0].fire_time))
+        if token is not None:
+            yield EPOCH + token * _MICROSECOND
     if told is not None and told.now is not None:
         if asked.verb == "renew":
             lease = asked.args[0][0]
