@@ -222,20 +222,29 @@ def _played(job: str, placed: Sequence[Placed], frame: Frame) -> list[Any]:
     before = State()
     for each in placed:
         clock.at = each.at - frame.begin
-        _play(each, before, model, scratch, witness)
+        _play(each, before, model, scratch, witness, frame)
         before = each.state
         model.load(job, before)
     return history.events
 
 
-def _play(each: Placed, before: State, model: Model, scratch: Model, witness: Witness) -> None:
+def _play(each: Placed, before: State, model: Model, scratch: Model, witness: Witness, frame: Frame) -> None:
     op = each.op
     if op.verb in {LOOK, BURY}:
         model.load(op.job, each.state)
         witness.look(op.verb)
         return
-    model.prepare(op, _decided(op, before, each.state, scratch))
+    now, first = _decided(op, before, each.state, scratch), len(witness.history.events)
+    model.prepare(op, now)
     performed(witness.perform(op.who, model, op.verb, *op.args, **op.kwargs))
+    # A lease counts from when the storage looked at its clock, which is before it wrote the lease down.
+    early = max(0.0, each.at - frame.true(now, op.invoked, each.at))
+    told = witness.history.events
+    told[first:] = [event._replace(until=event.until - early) if _grants(event) else event for event in told[first:]]
+
+
+def _grants(event: Any) -> bool:
+    return type(event) in {events.Claimed, events.Renewed}
 
 
 def _decided(op: Op, before: State, after: State, scratch: Model) -> datetime:
