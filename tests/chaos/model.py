@@ -50,6 +50,8 @@ class Op(NamedTuple):
     error: str = ""
     is_known: bool = True
     """Whether the answer came."""
+    floor: int = 0
+    """The token from which those of a new life go on: a storage keeps it for all jobs together."""
 
 
 class State(NamedTuple):
@@ -89,7 +91,7 @@ class Model(InMemoryStorage):
         hair = _HAIR if op.verb == "claim" else 0.0
         self.at = Moment(now, now.timestamp() + hair)
         self._clock = self
-        self._table.token_floor = self._table.revision_floor = 0
+        self._table.token_floor, self._table.revision_floor = op.floor, 0
         if isinstance(op.value, Granted):
             self._table.token_floor = op.value.lease.token - 1
         record = op.value.record if isinstance(op.value, Registered) else op.value

@@ -7,15 +7,16 @@ an old record, granted twice. (This is the search of Wing and Gong, for one job 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from .model import LOOK, EPOCH, Model, Op, State, step
 
-_PATIENCE = 200_000
+_PATIENCE = 40_000
 """Steps after which a search is given up: a history that fits is found in about one a call."""
 _LONGEST_WAY = 15.0
 """Seconds after which a call that was never answered takes effect no more."""
+_TOLERANCE = timedelta(seconds=0.01)
 BURY = "bury"
 
 
@@ -85,7 +86,7 @@ class _Search:
                 break
         for number in left:
             op = self.ops[number]
-            if op.invoked <= horizon:
+            if op.invoked <= horizon and (op.is_known or horizon <= op.invoked + _LONGEST_WAY):
                 found.append(number)
             if op.key > horizon + 30:
                 break
@@ -123,12 +124,26 @@ class _Search:
         for is_known in (True, False):
             for number in numbers:
                 op = self.ops[number]
-                if op.is_known != is_known or op.verb == LOOK or (not is_known and point.at > op.invoked + _LONGEST_WAY):
+                if op.is_known != is_known or op.verb == LOOK:
                     continue
-                after = self._step(point.state, op)
+                likely = op if is_known else self._as_seen(op, numbers)
+                after = self._step(point.state, likely)
                 if after is not None and (is_known or after != point.state):
-                    yield self._placed(point, number, after)
+                    yield self._placed(point, number, after, likely)
         yield from self._buried(point, numbers)
+
+    def _as_seen(self, op: Op, numbers: Sequence[int]) -> Op:
+        """Return a call that was never answered as it must have been, by what was seen next."""
+        seen = [self.ops[n].value for n in numbers if self.ops[n].verb == LOOK]
+        if op.verb == "register":
+            created = [r for r in seen if r is not None and r.schedule == op.args[0].schedule]
+            return op._replace(floor=created[0].token) if created else op
+        if op.verb != "renew":
+            return op
+        ((lease,), ttl) = op.args
+        ends = [r.lease_until for r in seen if r is not None and (r.owner, r.token) == (lease.owner, lease.token)]
+        begins = [end - ttl for end in ends if end - ttl >= op.nows[0] - _TOLERANCE]
+        return op._replace(nows=(begins[0],)) if begins else op
 
     def _buried(self, point: _Point, numbers: Sequence[int]) -> Iterator[_Point]:
         known = [self.ops[n] for n in numbers if self.ops[n].is_known]
@@ -144,14 +159,13 @@ class _Search:
             at = max(point.at, op.invoked)
             yield _Point(_linked(point.placed, Placed(bury, at, after)), after, point.left, at)
 
-    def _placed(self, point: _Point, number: int, after: State) -> _Point:
-        op = self.ops[number]
+    def _placed(self, point: _Point, number: int, after: State, likely: Op | None = None) -> _Point:
+        op = likely or self.ops[number]
         at = self._when(op, point)
         left = tuple(other for other in point.left if other != number)
         if op.verb == LOOK:
             after = step(self.model, point.state, op) or after
         return _Point(_linked(point.placed, Placed(op, at, after)), after, left, at)
-
 
     def _when(self, op: Op, point: _Point) -> float:
         """Return where it most likely took effect; no later than any call that is left was answered."""

@@ -139,12 +139,23 @@ class _Hints:
 
     def __init__(self, looks: Iterable[Op]) -> None:
         self.tokens: dict[tuple[str, datetime | None], int] = {}
+        self.revisions: dict[tuple[str, str], int] = {}
         self.ends: dict[tuple[str, str], set[datetime]] = defaultdict(set)
         for look in looks:
             record = look.value
+            if record is not None and record.schedule is not None:
+                self.revisions.setdefault((record.id, record.schedule.bound), record.revision)
             if record is not None and record.owner is not None:
                 self.tokens[record.owner, record.running] = record.token
                 self.ends[record.id, record.owner].add(record.lease_until)
+
+    def number(self, asked: Asked) -> int | None:
+        """Return the token or the revision that a call has drawn that was never answered, if anybody has seen it."""
+        if asked.verb == "claim":
+            return self.tokens.get((asked.args[1], asked.args[0][0].fire_time))
+        if asked.verb == "register":
+            return self.revisions.get((asked.job, asked.args[0].schedule.bound))
+        return self.revisions.get((asked.job, asked.args[1].bound)) if asked.verb == "reschedule" else None
 
     def begin(self, job: str, owner: str, ttl: timedelta, near: datetime) -> datetime | None:
         """Return from when exactly a renewed lease counts, if anybody has seen it."""
@@ -176,10 +187,9 @@ def _nows(
         now = EPOCH + value.lease.token * _MICROSECOND
         if told is not None and told.now is not None and abs(now - told.now) < timedelta(seconds=20):
             yield now
-    if asked.verb == "claim" and told is None:
-        token = hints.tokens.get((asked.args[1], asked.args[0][0].fire_time))
-        if token is not None:
-            yield EPOCH + token * _MICROSECOND
+    number = hints.number(asked) if told is None else None
+    if number is not None:
+        yield EPOCH + number * _MICROSECOND
     if told is not None and told.now is not None:
         if asked.verb == "renew":
             lease = asked.args[0][0]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-APP = '''
+APP = """
 import os
 from contextlib import asynccontextmanager
 from fastapi import FastAPI
@@ -33,7 +33,7 @@ async def lifespan(app):
         yield
 
 app = FastAPI(lifespan=lifespan)
-'''
+"""
 RUNS = 7
 
 
