@@ -184,12 +184,10 @@ class Campaign:
         await self._until_begun()
 
     async def _until_begun(self) -> None:
-        """Wait until a body has begun: how long processes take to start is not what this is about."""
-        deadline = _boot() + 60
-        while not any(line.kind == "began" for line in read(self.path)):
-            if _boot() > deadline:
-                raise AssertionError("no worker has begun anything within a minute")
-            await asyncio.sleep(0.2)
+        """Wait until each worker has begun a body: how long processes take to start is not what this is about."""
+        async with asyncio.timeout(60):
+            while {line.who for line in read(self.path) if line.kind == "began"} != {w.who for w in self.workers}:
+                await asyncio.sleep(0.2)
 
     async def _storm(self) -> None:
         self.storm_ends = _boot() + self.plan.storm

@@ -19,9 +19,8 @@ from chrono_async.storage._shelf import Lock, Moment
 from tests.simulation.network import performed
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK = timedelta(microseconds=1)
 _LEEWAY = timedelta(seconds=0.25)
-"""By how much the end of a renewed lease may differ: an answer's time is that of the write, the lease counts from the read."""
+"""By how much the end of a renewed lease may differ: an answer's time is that of the write, a lease's of the read."""
 _HAIR = 0.005
 """Seconds by which a clock that leases end by may differ from the wall clock that answers tell of."""
 

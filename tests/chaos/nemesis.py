@@ -117,10 +117,9 @@ class Nemesis:
     async def _lose(self, worker: "Worker") -> None:
         """Answers are lost: what they answer has been done."""
         assert worker.proxy is not None
-        begin, before = _boot(), worker.proxy.lost
+        begin = _boot()
         worker.proxy.lose()
-        while worker.proxy.lost == before and _boot() < begin + 2:
-            await asyncio.sleep(0.01)
+        await worker.proxy.has_lost(3)
         worker.proxy.mend()
         self._note("cut", worker.who, begin)
 

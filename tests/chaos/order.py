@@ -2,15 +2,15 @@
 One order of a job's calls that explains every answer that was given, and every record that was seen.
 
 Each call took effect at one moment between its being made and its being answered; one that was never answered may have
-taken effect, then or a little later, or not. If no order fits, the storage has done what it must not: lost a write, shown
-an old record, granted twice. (This is the search of Wing and Gong, for one job at a time.)
+taken effect, then or a little later, or not. If no order fits, the storage has done what it must not: lost a write,
+shown an old record, granted twice. (This is the search of Wing and Gong, for one job at a time.)
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
-from .model import LOOK, EPOCH, Model, Op, State, step
+from .model import EPOCH, LOOK, Model, Op, State, step
 
 _PATIENCE = 40_000
 """Steps after which a search is given up: a history that fits is found in about one a call."""
@@ -189,8 +189,3 @@ def _listed(chain: Chain | None) -> list[Placed]:
         found.append(chain.last)
         chain = chain.before
     return found[::-1]
-
-
-def storage_time(placed: Placed) -> datetime:
-    """Return the storage's time at which a call was decided, or may have been."""
-    return placed.op.nows[0] if placed.op.nows else EPOCH

@@ -96,6 +96,11 @@ class Done(NamedTuple):
     number: str
 
 
+def _fail_if(fails: bool, text: str) -> None:
+    if fails:
+        raise JobFailedError(text)
+
+
 def body_of(job_id: str, job: Job, log: Log, dice: random.Random, numbers: Callable[[], int]) -> Callable[[], Any]:
     """Return the job's function, as one process has it."""
 
@@ -105,8 +110,7 @@ def body_of(job_id: str, job: Job, log: Log, dice: random.Random, numbers: Calla
         log.tell("began", Begun(job_id, run.fire_time, run.token, run.attempt, manual, run.missed, number))
         try:
             await asyncio.sleep(dice.uniform(*job.lasts))
-            if dice.random() < job.fails:
-                raise JobFailedError(f"run {run.fire_time:%H:%M:%S.%f}")
+            _fail_if(dice.random() < job.fails, f"run {run.fire_time:%H:%M:%S.%f}")
         except BaseException as error:
             how = type(error).__name__
             raise

@@ -20,6 +20,7 @@ from typing import Any
 
 from chrono_async import AsyncScheduler, ChronoError, IntervalSchedule, JobRecord, SystemClock, open_storage
 from chrono_async.errors import StorageError
+from chrono_async.models import InstanceInfo
 
 from .log import Log
 from .plan import JOBS, PATIENCE, POLL, TTL, Job, Part, body_of
@@ -144,12 +145,18 @@ async def drive(part: Part, log: Log) -> None:
         job = dice.choice([job for job in JOBS if job != "tick"])
         await _ask(log, scheduler, dice.choice(_VERBS), job, dice)
     for job in JOBS:
-        while await _ask(log, scheduler, "resume", job, dice) == StorageError.__name__:
-            await asyncio.sleep(0.1)
+        await _insist(log, scheduler, job, dice)
     log.tell("lived", "stopping")
     await scheduler.stop()
     log.tell("lived", ("stopped", ()))
     await storage.close()
+
+
+async def _insist(log: Log, scheduler: AsyncScheduler, job: str, dice: random.Random) -> None:
+    while True:
+        if await _ask(log, scheduler, "resume", job, dice) != StorageError.__name__:
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _ask(log: Log, scheduler: AsyncScheduler, verb: str, job: str, dice: random.Random) -> str:
@@ -185,14 +192,30 @@ async def observe(part: Part, log: Log) -> None:
 async def _look(storage: Any, log: Log, known: dict[str, JobRecord], *, tells_all: bool) -> None:
     begin = _boot()
     try:
+        await _prove(storage, log)
+        begin = _boot()
         records = {record.id: record for record in await storage.list_jobs()}
     except StorageError:
+        log.tell("fault", ("outage", "", begin, _boot()))
         return
     for job in {**known, **records}:
         if tells_all or known.get(job) != records.get(job):
             log.tell("looked", (begin, job, records.get(job)))
     known.clear()
     known.update(records)
+
+
+async def _prove(storage: Any, log: Log) -> None:
+    """
+    Write something, and tell if the storage lets one wait who is well.
+
+    A process that stands still while it holds a file's lock holds up all others: that cannot be told from outside.
+    """
+    begin = _boot()
+    now = SystemClock().now()
+    await storage.heartbeat(InstanceInfo("observer", now, now))
+    if _boot() > begin + _STALL:
+        log.tell("fault", ("outage", "", begin, _boot()))
 
 
 _ROLES: dict[str, Callable[[Part, Log], Any]] = {"worker": work, "driver": drive, "observer": observe}

@@ -25,6 +25,7 @@ class Proxy:
         self._loses = False
         self.lost = 0
         """How many answers were lost: their requests had gone through."""
+        self._has_lost = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
@@ -51,7 +52,14 @@ class Proxy:
 
     def lose(self) -> None:
         """Until it is mended, let requests through, and reset the connection instead of passing the answer on."""
+        self._has_lost.clear()
         self._loses = True
+
+    async def has_lost(self, seconds: float) -> None:
+        """Wait until an answer was lost, but no longer than that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._has_lost.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -89,6 +97,7 @@ class Proxy:
                 await self._open.wait()
                 if is_answer and self._loses:
                     self.lost += 1
+                    self._has_lost.set()
                     return
                 writer.write(data)
                 await writer.drain()

@@ -2,10 +2,11 @@
 What is to be seen in a long campaign, lest the rules hold because nothing ever puts them to the test.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
-from tests.simulation.history import Claimed, Lived, Settled
+from tests.simulation.history import Lived
 from tests.simulation.sometimes import SOMETIMES as IN_SIMULATIONS
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _TAKEN, _STALE, _DRAINED, _LOST = "a run is taken over", "a stale settle is refused", "drained", "an answer is lost"
 _ALWAYS = {_TAKEN, _DRAINED, "a process dies"}
 
-SOMETIMES: Mapping[str, Set[str]] = {
+SOMETIMES: Mapping[str, AbstractSet[str]] = {
     "file": _ALWAYS,
     "sqlite": _ALWAYS,
     "postgres": _ALWAYS | {_LOST},
@@ -32,6 +33,3 @@ def seen_in(report: "Report") -> set[str]:
     if report.lost_answers:
         seen.add(_LOST)
     return seen
-
-
-__all__ = ["SOMETIMES", "Claimed", "Settled", "seen_in"]

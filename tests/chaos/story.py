@@ -171,7 +171,7 @@ def _op(line: Line, answer: Line | None, frame: Frame, hints: _Hints) -> Op | No
     if asked.verb == "claim" and told is not None and not isinstance(told.value, Granted):
         return None
     returned = _NEVER if answer is None else answer.at
-    nows = tuple(_nows(asked, told, line.at, returned, frame, hints))
+    nows = tuple(_nows(asked, told, (line.at, returned), frame, hints))
     key = frame.true(nows[0], line.at, min(returned, line.at + 5))
     value, error = (None, "") if told is None else (told.value, told.error)
     about = (line.who, asked.verb, asked.job, asked.args, asked.kwargs)
@@ -179,7 +179,7 @@ def _op(line: Line, answer: Line | None, frame: Frame, hints: _Hints) -> Op | No
 
 
 def _nows(
-    asked: Asked, told: Answered | None, invoked: float, returned: float, frame: Frame, hints: _Hints
+    asked: Asked, told: Answered | None, interval: tuple[float, float], frame: Frame, hints: _Hints
 ) -> Iterator[datetime]:
     """Yield the storage's times by which a call may have been decided, the surest first."""
     value = None if told is None else told.value
@@ -202,8 +202,8 @@ def _nows(
         yield EPOCH + value.revision * _MICROSECOND
     if asked.verb == "trigger" and value is not None:
         yield value.at
-    yield frame.wall_at(invoked)
-    yield frame.wall_at(min(returned, invoked + 1))
+    yield frame.wall_at(interval[0])
+    yield frame.wall_at(min(interval[1], interval[0] + 1))
 
 
 # ── what the witness notes ───────────────────────────────────────────────────────────────────────────────────────────
@@ -226,43 +226,52 @@ class _TrueTime:
 
 def _played(job: str, placed: Sequence[Placed], frame: Frame) -> list[Any]:
     """Return what the witness notes when the calls are made in this order."""
-    model, clock, scratch = Model(), _TrueTime(), Model()
-    history = History(TTL, POLL, PATIENCE)
-    witness = Witness(history, clock, lambda: model.records, notes=NOTED)
-    before = State()
+    player = _Player(job, frame)
     for each in placed:
-        clock.at = each.at - frame.begin
-        _play(each, before, model, scratch, witness, frame)
-        before = each.state
-        model.load(job, before)
-    return history.events
+        player.play(each)
+    return player.events
 
 
-def _play(each: Placed, before: State, model: Model, scratch: Model, witness: Witness, frame: Frame) -> None:
-    op = each.op
-    if op.verb in {LOOK, BURY}:
-        model.load(op.job, each.state)
-        witness.look(op.verb)
-        return
-    now, first = _decided(op, before, each.state, scratch), len(witness.history.events)
-    model.prepare(op, now)
-    performed(witness.perform(op.who, model, op.verb, *op.args, **op.kwargs))
-    # A lease counts from when the storage looked at its clock, which is before it wrote the lease down.
-    early = max(0.0, each.at - frame.true(now, op.invoked, each.at))
-    told = witness.history.events
-    told[first:] = [event._replace(until=event.until - early) if _grants(event) else event for event in told[first:]]
+class _Player:
+    """Makes the calls of one job in their order, before the eyes of the simulation's witness."""
+
+    def __init__(self, job: str, frame: Frame) -> None:
+        self.job, self.frame, self.before = job, frame, State()
+        self.model, self.scratch, self.clock = Model(), Model(), _TrueTime()
+        history = History(TTL, POLL, PATIENCE)
+        self.events = history.events
+        self.witness = Witness(history, self.clock, lambda: self.model.records, notes=NOTED)
+
+    def play(self, each: Placed) -> None:
+        """Make the next call, or see what was seen."""
+        self.clock.at = each.at - self.frame.begin
+        if each.op.verb in {LOOK, BURY}:
+            self.model.load(self.job, each.state)
+            self.witness.look(each.op.verb)
+        else:
+            self._call(each)
+        self.before = each.state
+        self.model.load(self.job, each.state)
+
+    def _call(self, each: Placed) -> None:
+        op, now, first = each.op, self._decided(each), len(self.events)
+        self.model.prepare(op, now)
+        performed(self.witness.perform(op.who, self.model, op.verb, *op.args, **op.kwargs))
+        # A lease counts from when the storage looked at its clock, which is before it wrote the lease down.
+        early = max(0.0, each.at - self.frame.true(now, op.invoked, each.at))
+        told = self.events[first:]
+        self.events[first:] = [event._replace(until=event.until - early) if _grants(event) else event for event in told]
+
+    def _decided(self, each: Placed) -> datetime:
+        """Return by which of the times that it may have been the call was decided."""
+        for now in each.op.nows:
+            if step(self.scratch, self.before, each.op._replace(nows=(now,))) == each.state:
+                return now
+        return each.op.nows[0]
 
 
 def _grants(event: Any) -> bool:
     return type(event) in {events.Claimed, events.Renewed}
-
-
-def _decided(op: Op, before: State, after: State, scratch: Model) -> datetime:
-    """Return by which of the times that it may have been the call was decided."""
-    for now in op.nows:
-        if step(scratch, before, op._replace(nows=(now,))) == after:
-            return now
-    return op.nows[0]
 
 
 # ── all other events ─────────────────────────────────────────────────────────────────────────────────────────────────

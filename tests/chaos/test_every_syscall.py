@@ -1,5 +1,5 @@
 """
-A process killed at each system call of a commit leaves the state as before or as after, and the storage goes on working.
+A process killed at each system call of a commit leaves the state as before or as after, and a storage that works.
 
 The tests need `strace`, and the permission to trace; where these are not there they say so.
 """
@@ -85,7 +85,6 @@ def forge() -> Iterator[Forge]:
 
 async def _prepare(kind: str, folder: Path) -> str:
     """Make a state with two jobs that wait; return what to tell the server."""
-    folder.mkdir()
     storage = KINDS[kind](folder / PATHS[kind])
     definition, revisions = Definition("d", "b"), []
     for job in JOBS:
@@ -105,7 +104,7 @@ def _calls_of(log: Path) -> Counter[str]:
 
 
 async def _is_after(kind: str, folder: Path) -> bool:
-    """Return whether the state is that after the commit; fail if it is neither. See that the storage goes on working."""
+    """Return whether the state is that after the commit; fail if it is neither, or if the storage does not go on."""
     storage = KINDS[kind](folder / PATHS[kind])
     owners = {record.owner for record in await storage.list_jobs()}
     assert len(await storage.list_jobs()) == len(JOBS)

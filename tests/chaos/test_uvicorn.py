@@ -43,9 +43,13 @@ def _serve(folder: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, cwd=folder, stdout=said, stderr=said, env={**os.environ, "PYTHONPATH": ""})
 
 
+def _lines(runs: Path) -> list[str]:
+    return runs.read_text().splitlines() if runs.exists() else []
+
+
 async def _until_it_has_run(runs: Path, server: subprocess.Popen[bytes]) -> None:
     async with asyncio.timeout(60):
-        while not runs.exists() or runs.read_text().count("\n") < RUNS:
+        while len(_lines(runs)) < RUNS:
             assert server.poll() is None
             await asyncio.sleep(0.1)
 
@@ -59,8 +63,8 @@ async def test_four_workers_run_each_due_time_once(tmp_path: Path) -> None:
         await _until_it_has_run(tmp_path / "runs.txt", server)
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(30)
-    lines = (tmp_path / "runs.txt").read_text().splitlines()
+        await asyncio.to_thread(server.wait, 30)
+    lines = _lines(tmp_path / "runs.txt")
     times = Counter(datetime.fromisoformat(line.split()[0]) for line in lines)
     first, last = min(times), max(times)
     due = [first + number * timedelta(seconds=1) for number in range((last - first) // timedelta(seconds=1) + 1)]

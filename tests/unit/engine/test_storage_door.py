@@ -18,7 +18,7 @@ async def _refuse():
 
 
 async def test_many_failures_at_once_are_no_long_outage(sim):
-    """Found in a campaign: ten calls failed within a second, and what was to be settled then waited for half a minute."""
+    """Found in a campaign: ten calls failed within a second, and what was to be settled waited for half a minute."""
     door = StorageDoor(None, StorageTime(VirtualClock()), EventBus(), timedelta(seconds=10))
     await asyncio.gather(*(door.ask(_refuse()) for _ in range(20)), return_exceptions=True)
     assert door.failures == 20
