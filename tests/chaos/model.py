@@ -49,6 +49,7 @@ class Op(NamedTuple):
     error: str = ""
     is_known: bool = True
     """Whether the answer came."""
+    leeway: timedelta = _LEEWAY
     floor: int = 0
     """The token from which those of a new life go on: a storage keeps it for all jobs together."""
 
@@ -123,7 +124,7 @@ class Model(InMemoryStorage):
 def step(model: Model, state: State, op: Op) -> State | None:
     """Return the state after a call, or None if the call can't have been answered so in this state."""
     if op.verb == LOOK:
-        return seen(state, op.value)
+        return seen(state, op.value, op.leeway)
     for now in op.nows:
         model.load(op.job, state)
         model.prepare(op, now)
@@ -133,12 +134,12 @@ def step(model: Model, state: State, op: Op) -> State | None:
     return None
 
 
-def seen(state: State, record: JobRecord | None) -> State | None:
+def seen(state: State, record: JobRecord | None, leeway: timedelta = _LEEWAY) -> State | None:
     """Return the state if it shows this record; the lease's end is then known to the microsecond."""
     mine = state.record
     if mine is None or record is None:
         return state if mine is record else None
-    if not is_alike(mine, record):
+    if not is_alike(mine, record, leeway):
         return None
     if mine.lease_until == record.lease_until or record.lease_until is None:
         return state
@@ -146,13 +147,13 @@ def seen(state: State, record: JobRecord | None) -> State | None:
     return State(record.copy(), lock, state.runs)
 
 
-def is_alike(mine: JobRecord, other: JobRecord) -> bool:
+def is_alike(mine: JobRecord, other: JobRecord, leeway: timedelta) -> bool:
     """Whether two records say the same, but for a hair's breadth of a lease."""
     if replace(mine, lease_until=None) != replace(other, lease_until=None):
         return False
     if mine.lease_until is None or other.lease_until is None:
         return mine.lease_until is other.lease_until
-    return abs(mine.lease_until - other.lease_until) <= _LEEWAY
+    return abs(mine.lease_until - other.lease_until) <= leeway
 
 
 def _answered(call: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[Any, str]:
@@ -179,13 +180,13 @@ def _granted(op: Op, answer: Any) -> bool:
 
 
 def _registered(op: Op, answer: Any) -> bool:
-    return answer.verdict == op.value.verdict and is_alike(answer.record, op.value.record)
+    return answer.verdict == op.value.verdict and is_alike(answer.record, op.value.record, op.leeway)
 
 
 def _record_or_none(op: Op, answer: Any) -> bool:
     if answer is None or op.value is None:
         return answer is op.value
-    return is_alike(answer, op.value)
+    return is_alike(answer, op.value, op.leeway)
 
 
 def _due(op: Op, answer: Any) -> bool:
