@@ -1,4 +1,4 @@
-"""The house's commands: `nox -s tests`, `nox -s lint`, `nox -s bench`."""
+"""The house's commands: `nox -s tests`, `nox -s lint`, `nox -s bench`, `nox -s chaos`."""
 
 import nox
 
@@ -40,3 +40,10 @@ def bench(session: nox.Session) -> None:
     names = session.posargs or [*IN_MEMORY, *STORED]
     for name in names:
         session.run("python", "-m", f"benchmarks.{name}")
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Let real processes on real servers go wrong: `nox -s chaos -- --storage postgres --seconds 60 [--seed 7]`."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.chaos", *session.posargs)

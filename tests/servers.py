@@ -42,6 +42,7 @@ class Server:
 
     def __init__(self, user: str | None = None) -> None:
         self.user = user
+        self.environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
         self.folder = _new_folder(user)
         self._process: subprocess.Popen[bytes] | None = None
         self._said: deque[bytes] = deque(maxlen=50)
@@ -60,7 +61,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=self.folder,
-            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
+            env=self.environment,
             preexec_fn=_ends_with_its_parent(self.dies_at),  # noqa: PLW1509 - it calls nothing that takes a lock
             **_as_user(self.user),
         )

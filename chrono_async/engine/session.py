@@ -27,6 +27,8 @@ _logger = logging.getLogger("chrono_async")
 _LAST_WORDS = 5.0
 """Seconds that cancelled bodies get to end; what still goes on then is left behind, and said."""
 
+_CANCELLED_AGAIN = 0.5
+
 
 class Session:
     """One life of the scheduler."""
@@ -85,8 +87,7 @@ class Session:
                 ]
                 await self._stopping.wait()
                 leaked = await self._drain(loop)
-                for task in others:
-                    task.cancel()
+                await _end(others)
         finally:
             if watchdog is not None:
                 watchdog.stop()
@@ -144,6 +145,14 @@ class Session:
 
     def _tell_blocked(self, job_id: str | None, where: str, seconds: float) -> None:
         self.state.bus.tell(LoopBlocked(self.state.time.now(), job_id, where, seconds))
+
+
+async def _end(services: list[asyncio.Task[None]]) -> None:
+    """Cancel the services until they have ended: a driver may swallow a cancellation, and the poller would go on."""
+    while going := [task for task in services if not task.done()]:
+        for task in going:
+            task.cancel()
+        await asyncio.wait(going, timeout=_CANCELLED_AGAIN)
 
 
 async def _guard(service: Callable[[], Awaitable[None]]) -> None:

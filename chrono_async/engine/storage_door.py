@@ -23,7 +23,7 @@ T = TypeVar("T")
 Dated = TypeVar("Dated", ClaimAnswer, DuePage, Registered, RenewAnswer, SettleAnswer)
 """An answer that says what time it was in the storage."""
 
-_LONGEST_PAUSE = 30.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 
 
 class StorageDoor:
@@ -38,6 +38,7 @@ class StorageDoor:
         """The event loop that the scheduler runs on, for as long as it runs."""
         self._time, self._bus = time, bus
         self._limit = limit / timedelta(seconds=1)
+        self._failing_since = 0.0
 
     async def ask(self, call: Coroutine[Any, Any, T], *, limit: float | None = None) -> T:
         """Await a call for so many seconds at most; what goes wrong is a `StorageError`, or stays a `ChronoError`."""
@@ -80,8 +81,14 @@ class StorageDoor:
             raise self._failed(StorageError(f"the storage gave {len(answers)} answers to {len(asked)} questions"))
 
     def pause(self) -> float:
-        """Return the seconds to wait before asking again: longer with each failure, and never together with others."""
-        longest = min(0.1 * 2 ** min(self.failures, 16), _LONGEST_PAUSE)
+        """
+        Return the seconds to wait before asking again: longer with each failure, and never together with others.
+
+        Yet not longer than the storage has been failing. Many ask at once, and fail at once: who only counted would
+        sleep for half a minute after an outage of a second, with outcomes in hand.
+        """
+        failing_for = asyncio.get_running_loop().time() - self._failing_since
+        longest = min(0.1 * 2 ** min(self.failures, 16), max(_SHORTEST_PAUSE, failing_for), _LONGEST_PAUSE)
         return float(longest * random.uniform(0.5, 1))
 
     def _answered(self) -> None:
@@ -95,6 +102,7 @@ class StorageDoor:
         self.failures += 1
         self.error = str(error)
         if self.failures == 1:
+            self._failing_since = asyncio.get_running_loop().time()
             _logger.warning("%s; trying again until it answers", error)
             self._bus.tell(StorageFailing(self._time.now(), error))
         return error

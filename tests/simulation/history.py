@@ -239,6 +239,8 @@ class History:
     ended: float = FOREVER
     skew: timedelta = timedelta(0)
     """By how much a claim may be early, where each instance goes by its own clock."""
+    moment: float = 0.0
+    """By how many seconds more than in a simulation things may be late: on a machine with other things to do."""
     traits: Mapping[str, Traits] = field(default_factory=dict)
     start: datetime = START
     """The storage's wall time at the beginning."""

@@ -147,7 +147,7 @@ def a_removed_job_ends_its_body(history: History) -> Iterator[Breach]:
             removed = next((at for at in removals if body.began.at <= at < body.ended), None)
             if removed is None or body.began.stubborn or body.how == "died":
                 continue
-            bound = removed + history.ttl / 3 + _A_MOMENT
+            bound = removed + history.ttl / 3 + _A_MOMENT + history.moment
             if body.ended > bound and not history.disturbances(body.began.who, removed, bound):
                 yield Breach(body.ended, job, f"it was removed at {removed:.3f}, and went on on {body.began.who}")
 

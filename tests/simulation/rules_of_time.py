@@ -30,7 +30,7 @@ def all_is_well_in_the_end(history: History) -> Iterator[Breach]:
     record, which is not written at each renewal.
     """
     last = {seen.job: seen for seen in history.of(Seen) if seen.at <= history.ended}
-    since = history.ended - history.poll - _A_MOMENT
+    since = history.ended - history.poll - _A_MOMENT - history.moment
     moment = wall(history, since) - history.skew
     gone = {life.who for life in history.of(Lived) if life.what in {"died", "stopped"} and life.at < history.ended}
     for job, seen in last.items():
@@ -88,8 +88,8 @@ def peace_is_punctual(history: History) -> Iterator[Breach]:
         has_room = any(_has_room_for(history, who, job) for who in _born(history, history.judged_from))
         if record is None or not has_room or not history.traits[job].is_short:
             continue
-        begin, end = (wall(history, at) for at in (history.judged_from, history.ended - 2 * _A_MOMENT))
-        lateness = timedelta(seconds=_A_MOMENT) + record.options.jitter + history.skew
+        begin, end = (wall(history, at) for at in (history.judged_from, history.ended - 2 * _A_MOMENT - history.moment))
+        lateness = timedelta(seconds=_A_MOMENT + history.moment) + record.options.jitter + history.skew
         targets = [Target(at - history.skew, at + lateness) for at in _targets(record, begin, end)]
         began = [wall(history, e.at) for e in events if type(e) is Began and not e.manual]
         for target in unmatched(targets, began):
@@ -131,7 +131,7 @@ def take_over_is_prompt(history: History) -> Iterator[Breach]:
             died = deaths.get(lease.claim.who)
             if died is None or not lease.claim.at <= died < lease.until or not lease.ran_out:
                 continue
-            bound = lease.until + history.poll + _A_MOMENT
+            bound = lease.until + history.poll + _A_MOMENT + history.moment
             taken = any(lease.claim.at < claim.at <= bound for claim in claims)
             if not taken and bound < history.ended and _was_to_be_taken(history, job, lease, bound):
                 yield Breach(

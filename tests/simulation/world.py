@@ -194,6 +194,7 @@ class World:
         await asyncio.sleep(STORM - self.loop.time())
         for task in storm:
             task.cancel()
+        await asyncio.wait(storm)  # or a strike that begins at this very moment outlasts the healing
         nemesis.heal()
         self.is_calm = True
         self.history.storm_ends = self.loop.time()

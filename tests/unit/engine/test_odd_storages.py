@@ -1,9 +1,12 @@
 """A storage of somebody else's that half works, or answers what nobody asked."""
 
+import asyncio
+import contextlib
 from datetime import timedelta
 
 import pytest
 
+from chrono_async import AsyncScheduler
 from chrono_async.events import JobUnknown
 from chrono_async.models import JobRecord
 from chrono_async.storage import InMemoryStorage
@@ -110,3 +113,21 @@ async def test_more_jobs_than_a_page_holds_are_all_loaded(sim):
         await sim.until(START + MINUTE + SECOND)
     assert len(world.recorder.runs) == 2500
     assert max(run.lateness for run in world.recorder.runs) < timedelta(seconds=1)
+
+
+class _Deaf(InMemoryStorage):
+    """A storage whose driver takes a cancellation for its answer, as some do when both come at once."""
+
+    async def due(self, *args, **kwargs):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1.5)
+        return await super().due(*args, **kwargs)
+
+
+async def test_a_driver_that_swallows_a_cancellation_holds_up_no_stop(sim):
+    """Found in a campaign: the poller was not ended by it, went on for ever, and `stop` waited as long."""
+    scheduler = AsyncScheduler(storage=_Deaf(clock=sim.clock), clock=sim.clock, storage_poll_interval=1)
+    await scheduler.start()
+    await sim.until(START + 5.2 * SECOND)
+    async with asyncio.timeout(30):
+        await scheduler.stop()
