@@ -202,8 +202,13 @@ class Hinting(Steps):
 
     async def test_closing_lets_listeners_go(self, leasing: LeasingStorage) -> None:
         """Their loop ends, as a loop over changes that nobody will tell must."""
-        waiting = asyncio.ensure_future(anext(leasing.changes(), "ended"))
-        await asyncio.wait([waiting], timeout=0.02)
+
+        async def listen() -> None:
+            async for _ in leasing.changes():
+                pass
+
+        listening = asyncio.ensure_future(listen())
+        await asyncio.wait([listening], timeout=0.02)
         await leasing.close()
         async with asyncio.timeout(15):
-            assert await waiting == "ended"
+            await listening
