@@ -38,6 +38,17 @@ class Paging(Steps):
         await asyncio.gather(*(leasing.register(job(name, now)) for name in names))
         assert [due.job_id for due in await self.all_due(leasing, now + SECOND, limit=limit)] == sorted(names)
 
+    async def test_jobs_that_are_held_to_one_moment_come_in_pages(
+        self, leasing: LeasingStorage, now: datetime, ttl: timedelta
+    ) -> None:
+        """As those that are free: an instance that plans ahead must not miss one of a batch."""
+        names = [f"job {n}" for n in range(7)]
+        await asyncio.gather(*(leasing.register(job(name, now)) for name in names))
+        asked = [await self.request(leasing, name) for name in names]
+        await leasing.claim(asked, "me/1", 10 * ttl)
+        due = await self.all_due(leasing, now + 20 * ttl, limit=2)
+        assert sorted(one.job_id for one in due) == names
+
     async def test_the_last_page_says_so(self, leasing: LeasingStorage, now: datetime) -> None:
         """A page that is just full is the last one, if there are no more."""
         await asyncio.gather(*(leasing.register(job(f"job {n}", now)) for n in range(4)))

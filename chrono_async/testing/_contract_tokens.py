@@ -109,6 +109,13 @@ class Tokens(Steps):
         assert manual.manual is not None
         assert manual.manual.attempt == 1
 
+    async def test_an_owner_gets_no_other_fire_time_than_it_has(self, leasing: LeasingStorage, now: datetime) -> None:
+        """Its name says that it holds the job, not that it may run something else."""
+        await leasing.register(job("a", now - MINUTE))
+        await self.claimed(leasing, "a", fire_time=now - MINUTE)
+        request = await self.request(leasing, "a", now - SECOND)
+        assert (await leasing.claim([request], "me/1", MINUTE)).verdicts == [Moved()]
+
     async def test_a_claim_that_is_asked_again_after_its_settle_gets_nothing(
         self, leasing: LeasingStorage, now: datetime
     ) -> None:
@@ -186,6 +193,8 @@ class StaleTokens(Steps):
         await leasing.release([Release(landed.lease)])
         await self.refused(leasing, landed, now)
         flying = await self.fly(leasing, "a", now + MINUTE, MINUTE, owner="me/2")
+        await self.refused(leasing, flying._replace(lease=flying.lease._replace(owner="you/1")), now)
+        await self.refused(leasing, flying._replace(lease=flying.lease._replace(token=landed.lease.token)), now)
         await leasing.delete_job("a")
         await leasing.register(job("a", now - MINUTE, options=Policies(overlap=Overlap.ALLOW)))
         await self.refused(leasing, flying, now)
@@ -216,11 +225,24 @@ class InFlight(Steps):
         granted = await self.claimed(leasing, "a")
         await leasing.set_paused("a")
         assert (await leasing.renew([granted.lease], MINUTE)).lost == []
-        assert await leasing.resume("a", revision=record.revision, next_run=now) is not None
+        resumed = await leasing.resume("a", revision=record.revision, next_run=now)
+        assert resumed is not None
+        assert (resumed.bound_fire_time, resumed.attempt) == (now, 1)
         assert isinstance(await self.claim_due(leasing, "a", owner="you/1"), Held)
         assert (await self.settle(leasing, granted, now, now + MINUTE)).verdict is SettleVerdict.DONE
         after = await leasing.get_job("a")
         assert (after.next_run, after.run_count, after.paused) == (now + MINUTE, 1, False)
+
+    async def test_a_new_schedule_with_the_same_pointer_is_a_new_schedule(
+        self, leasing: LeasingStorage, now: datetime
+    ) -> None:
+        """Its occurrence is not the one that was run, though the fire time is the same: the revision tells."""
+        record = (await leasing.register(job("a", now))).record
+        granted = await self.claimed(leasing, "a")
+        moved = await leasing.reschedule("a", Definition("x", "y"), revision=record.revision, next_run=now)
+        assert moved is not None
+        assert (await self.settle(leasing, granted, now, now + MINUTE)).verdict is SettleVerdict.DONE
+        assert (await leasing.get_job("a")).next_run == now
 
     async def test_a_pointer_that_resuming_has_moved_stays(self, leasing: LeasingStorage, now: datetime) -> None:
         """The run that was going is counted, and moves nothing."""
