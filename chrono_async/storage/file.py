@@ -195,8 +195,9 @@ class FileStorage:
             return DuePage(at.now, page, more), bool(table.dead(at.boot))
 
         page, is_any_dead = await self._look(look)
-        if is_any_dead:
+        if is_any_dead:  # to bury them may change who is due, and when
             await self._change(lambda table, at: table.bury_lost(at))
+            page, _ = await self._look(look)
         return page
 
     async def claim(self, requests: Sequence[ClaimRequest], owner_id: str, ttl: timedelta) -> ClaimAnswer:
