@@ -9,7 +9,17 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from chrono_async import ChronoError, InstanceInfo, JobNotFoundError, JobStatus, LeasingStorage, RunRecord, RunStatus
+from chrono_async import (
+    ChronoError,
+    Clock,
+    InstanceInfo,
+    JobNotFoundError,
+    JobStatus,
+    LeasingStorage,
+    Recovery,
+    RunRecord,
+    RunStatus,
+)
 from chrono_async.storage import (
     ClaimRequest,
     Definition,
@@ -17,6 +27,7 @@ from chrono_async.storage import (
     Gone,
     Granted,
     Outcome,
+    Policies,
     Release,
     SettleVerdict,
     Trigger,
@@ -48,6 +59,22 @@ class Paging(Steps):
         await leasing.claim(asked, "me/1", 10 * ttl)
         due = await self.all_due(leasing, now + 20 * ttl, limit=2)
         assert sorted(one.job_id for one in due) == names
+
+    async def test_a_dead_run_costs_no_job_its_page(
+        self, leasing: LeasingStorage, clock: Clock, now: datetime, ttl: timedelta
+    ) -> None:
+        """To write it down may change where its job stands, and that must not fall between two pages."""
+        await leasing.register(job("dead", now, options=Policies(recovery=Recovery.SKIP)))
+        for n in range(3):
+            await leasing.register(job(f"job {n}", now + ttl / 2))
+        request = (await self.request(leasing, "dead"))._replace(moves=True, moves_to=now + ttl / 4)
+        assert isinstance((await leasing.claim([request], "dead/1", ttl)).verdicts[0], Granted)
+        await self.wait_until(clock, clock.now() + ttl + SECOND / 10)
+        found, more = list[Due](), True
+        while more:
+            page = await leasing.due(clock.now(), clock.now() + SECOND, limit=1, after=found[-1] if found else None)
+            found, more = found + page.due, page.more
+        assert sorted(due.job_id for due in found) == ["dead", "job 0", "job 1", "job 2"]
 
     async def test_the_last_page_says_so(self, leasing: LeasingStorage, now: datetime) -> None:
         """A page that is just full is the last one, if there are no more."""
