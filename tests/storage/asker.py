@@ -188,8 +188,8 @@ async def all_of(storage: LeasingStorage, clock: SteppedClock, limit: int) -> di
     """
     Return all that a storage can be asked to show.
 
-    Two orders are not compared. What is overdue: a job whose lease has run out stands at the lease's end for some, at its
-    pointer for others. And the rows of different jobs that come from one call.
+    Two orders are not compared. That of what is overdue: a job whose lease has run out stands at the lease's end for
+    some, at its pointer for others. And that of the rows of different jobs that come from one call.
     """
     due: list[Due] = []
     more = True
