@@ -7,11 +7,10 @@ scripts and statements are given a clock that is kept in the server. `MODEL_EXAM
 """
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,8 +94,8 @@ def test_a_file_answers_as_memory_does() -> None:
     async def opens(clock: SteppedClock) -> AsyncIterator[Subject]:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "jobs.json"
-            async with _closing(FileStorage(path, clock=clock, history=HISTORY) for _ in range(2)) as storages:
-                yield Subject(storages, _knows_it)
+            async with closing(FileStorage(path, clock=clock, history=HISTORY) for _ in range(2)) as storages:
+                yield Subject(storages, knows_it)
 
     check(opens, 25)
 
@@ -109,8 +108,8 @@ def test_sqlite_answers_as_memory_does() -> None:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "jobs.db"
             options: dict[str, Any] = {"clock": clock, "history": HISTORY, "durable": False}
-            async with _closing(SQLiteStorage(path, **options) for _ in range(2)) as storages:
-                yield Subject(storages, _knows_it)
+            async with closing(SQLiteStorage(path, **options) for _ in range(2)) as storages:
+                yield Subject(storages, knows_it)
 
     check(opens, 60)
 
@@ -122,7 +121,7 @@ def test_redis_answers_as_memory_does() -> None:
     async def opens(_: SteppedClock) -> AsyncIterator[Subject]:
         namespace, url = uuid4().hex, servers.redis().url
         made = (RedisStorage(url, namespace=namespace, history=HISTORY, notify=False) for _ in range(2))
-        async with Redis.from_url(url) as client, _closing(made) as storages:
+        async with Redis.from_url(url) as client, closing(made) as storages:
 
             async def tell(now: datetime) -> None:
                 await client.hset(f"{{{namespace}}}:jobs:clock", mapping=_seconds_and_microseconds(now))
@@ -154,7 +153,7 @@ def test_postgres_answers_as_memory_does() -> None:
         connection = await asyncpg.connect(servers.postgres().dsn)
         try:
             await connection.execute(_POSTGRES_CLOCK)
-            async with _closing(_postgres() for _ in range(2)) as storages:
+            async with closing(_postgres() for _ in range(2)) as storages:
                 yield Subject(storages, lambda now: connection.execute(_POSTGRES_TELL, now))
         finally:
             await connection.execute(_POSTGRES_FORGET)
@@ -184,19 +183,16 @@ def _postgres() -> PostgresStorage:
     return storage
 
 
-async def _knows_it(_: datetime) -> None:
-    """The storages have the clock itself."""
+async def knows_it(_: datetime) -> None:
+    """Nobody need be told: the storages have the clock itself."""
 
 
 @asynccontextmanager
-async def _closing(made: Any) -> AsyncIterator[tuple[LeasingStorage, LeasingStorage]]:
-    async with contextlib.AsyncExitStack() as stack:
-        first, second = [await stack.enter_async_context(contextlib.aclosing(_Closer(storage))) for storage in made]
-        yield first.storage, second.storage
-
-
-class _Closer(NamedTuple):
-    storage: LeasingStorage
-
-    async def aclose(self) -> None:
-        await self.storage.close()
+async def closing(made: Iterable[LeasingStorage]) -> AsyncIterator[tuple[LeasingStorage, LeasingStorage]]:
+    """Close both in the end."""
+    first, second = made
+    try:
+        yield first, second
+    finally:
+        await first.close()
+        await second.close()
