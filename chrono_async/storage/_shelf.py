@@ -85,7 +85,7 @@ class Shelf:
     def save(self, record: JobRecord) -> None:
         """Insert or overwrite; the lock, which lives beside the record, stays."""
         old = self.records.get(record.id)
-        if old is not None:
+        if old is not None and (old.token > record.token or old.revision > record.revision):
             self._raise_floors(old)
         self.records[record.id] = own = record.copy()
         self._index_anew(own, None)
