@@ -42,7 +42,7 @@ class Server:
 
     def __init__(self, user: str | None = None, where: Path | None = None) -> None:
         self.user = user
-        self.folder = _new_folder(user, where or Path(tempfile.gettempdir()))
+        self.folder = _new_folder(user, where)
         self._process: subprocess.Popen[bytes] | None = None
         self._said: deque[bytes] = deque(maxlen=50)
         atexit.register(self.remove)
@@ -268,8 +268,9 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - for a server that syncs each change, 
 _locks: list[int] = []
 
 
-def _new_folder(user: str | None, where: Path) -> Path:
+def _new_folder(user: str | None, where: Path | None = None) -> Path:
     """Return a new folder, short enough for a socket in it; and remove those whose process was killed."""
+    where = where or Path(tempfile.gettempdir())
     for left in where.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError), _lock(left):
             shutil.rmtree(left, ignore_errors=True)
