@@ -22,6 +22,9 @@ from chrono_async.models import (
     Release,
     RunRecord,
     RunStatus,
+    SettleAnswer,
+    Settled,
+    SettleVerdict,
     Trigger,
 )
 from chrono_async.policies import Policies, Recovery
@@ -179,9 +182,17 @@ class Asker:
 async def answer_of(storage: LeasingStorage, ask: Ask) -> Any:
     """Return the answer, or the kind of error."""
     try:
-        return await ask(storage)
+        answer = await ask(storage)
     except ChronoError as error:
         return type(error), str(error)
+    return plain(answer) if isinstance(answer, SettleAnswer) else answer
+
+
+def plain(answer: SettleAnswer) -> SettleAnswer:
+    """Leave out what comes next after a repeated settle: a ledger looks again, and sees what others of the batch did."""
+    repeated = Settled(SettleVerdict.REPEATED)
+    settled = [repeated if one.verdict is SettleVerdict.REPEATED else one for one in answer.settled]
+    return answer._replace(settled=settled)
 
 
 async def all_of(storage: LeasingStorage, clock: SteppedClock, limit: int) -> dict[str, Any]:
