@@ -189,7 +189,7 @@ async def answer_of(storage: LeasingStorage, ask: Ask) -> Any:
 
 
 def plain(answer: SettleAnswer) -> SettleAnswer:
-    """Leave out what comes next after a repeated settle: a ledger looks again, and sees what others of the batch did."""
+    """Leave out what is due after a repeated settle: a ledger looks again, and sees what others of the batch did."""
     repeated = Settled(SettleVerdict.REPEATED)
     settled = [repeated if one.verdict is SettleVerdict.REPEATED else one for one in answer.settled]
     return answer._replace(settled=settled)
