@@ -40,10 +40,10 @@ class Server:
     dies_at = signal.SIGKILL
     """The signal that ends it at once, together with its children."""
 
-    def __init__(self, user: str | None = None) -> None:
+    def __init__(self, user: str | None = None, where: Path | None = None) -> None:
         self.user = user
         self.environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
-        self.folder = _new_folder(user)
+        self.folder = _new_folder(user, where)
         self._process: subprocess.Popen[bytes] | None = None
         self._said: deque[bytes] = deque(maxlen=50)
         atexit.register(self.remove)
@@ -161,6 +161,39 @@ class RedisServer(Server):
         ]  # fmt: skip
 
 
+class EtcdServer(Server):
+    """An etcd of one member, on a free port of the loopback interface."""
+
+    is_ready_when = b"ready to serve client requests"
+
+    def __init__(self, *options: str) -> None:
+        super().__init__(where=_MEMORY if _MEMORY.is_dir() else None)
+        self.options = options
+        self._port, self._peers = _free_port(), _free_port()
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def command(self) -> list[str | Path]:
+        """Return what starts the server in the foreground."""
+        peers = f"http://127.0.0.1:{self._peers}"
+        return [
+            _on_path("etcd", "etcd-server"), "--data-dir", self.folder / "data",
+            "--listen-client-urls", self.url, "--advertise-client-urls", self.url, "--listen-peer-urls", peers,
+            "--initial-advertise-peer-urls", peers, "--initial-cluster", f"default={peers}", *self.options,
+        ]  # fmt: skip
+
+
+@cache
+def etcd() -> EtcdServer:
+    """Return this process's etcd."""
+    server = EtcdServer()
+    server.start()
+    return server
+
+
 @cache
 def postgres() -> PostgresServer:
     """Return this process's PostgreSQL."""
@@ -232,20 +265,22 @@ def _reachable(programs: Path, folder: Path, user: str | None) -> Path:
 # ── folders, ports, ends ─────────────────────────────────────────────────────────────────────────────────────────────
 
 _PREFIX = "chrono-server-"
+_MEMORY = Path("/dev/shm")  # noqa: S108 - for a server that syncs each change, and cannot be told not to
 _locks: list[int] = []
 
 
-def _new_folder(user: str | None) -> Path:
+def _new_folder(user: str | None, where: Path | None = None) -> Path:
     """Return a new folder, short enough for a socket in it; and remove those whose process was killed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    where = where or Path(tempfile.gettempdir())
+    for left in where.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError), _lock(left):
             shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))
     lock = os.open(folder, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
     if not folder.exists():  # another process took it for one that was left
         os.close(lock)
-        return _new_folder(user)
+        return _new_folder(user, where)
     _locks.append(lock)  # held for as long as this process lives
     if user is not None:
         shutil.chown(folder, user)

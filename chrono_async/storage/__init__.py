@@ -31,7 +31,22 @@ if TYPE_CHECKING:
     from ..models import Settled as Settled
     from ..models import SettleVerdict as SettleVerdict
     from ..models import Trigger as Trigger
+    from ..models import due_of as due_of
     from ..policies import Policies as Policies
+    from ._ledger import Ledger as Ledger
+    from ._optimistic import OptimisticLedger as OptimisticLedger
+    from ._optimistic import Reading as Reading
+    from ._optimistic import Written as Written
+    from ._sheet import Change as Change
+    from ._sheet import Floors as Floors
+    from ._sheet import Kept as Kept
+    from ._sheet import Sheet as Sheet
+    from ._sheet import Stored as Stored
+    from ._shelf import Moment as Moment
+    from ._texts import job_from_json as job_from_json
+    from ._texts import job_to_json as job_to_json
+    from ._texts import run_from_json as run_from_json
+    from ._texts import run_to_json as run_to_json
     from .base import LeasingStorage as LeasingStorage
     from .base import Storage as Storage
     from .file import FileStorage as FileStorage
@@ -67,11 +82,31 @@ _VALUES = (
     "Settled",
     "SettleVerdict",
     "Trigger",
+    "due_of",
 )
 """What the leasing verbs are asked and answer: for authors of storages."""
 
+_PIECES = {
+    "Change": "._sheet",
+    "Floors": "._sheet",
+    "Kept": "._sheet",
+    "Ledger": "._ledger",
+    "Moment": "._shelf",
+    "OptimisticLedger": "._optimistic",
+    "Reading": "._optimistic",
+    "Sheet": "._sheet",
+    "Stored": "._sheet",
+    "Written": "._optimistic",
+    "job_from_json": "._texts",
+    "job_to_json": "._texts",
+    "run_from_json": "._texts",
+    "run_to_json": "._texts",
+}
+"""What a storage is built of whose medium reads by key and writes on condition: for authors, too."""
+
 _HOMES = {
     **dict.fromkeys(_VALUES, "..models"),
+    **_PIECES,
     "Policies": "..policies",
     "FileStorage": ".file",
     "InMemoryStorage": ".memory",
@@ -86,6 +121,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Change",
     "ClaimAnswer",
     "ClaimRequest",
     "ClaimVerdict",
@@ -95,18 +131,24 @@ __all__ = [
     "Early",
     "FileStorage",
     "Flight",
+    "Floors",
     "Gone",
     "Granted",
     "Held",
     "InMemoryStorage",
+    "Kept",
     "Lease",
     "LeasingStorage",
+    "Ledger",
+    "Moment",
     "Moved",
+    "OptimisticLedger",
     "Outcome",
     "PointerMove",
     "Policies",
     "PortableStorage",
     "PostgresStorage",
+    "Reading",
     "RedisStorage",
     "RegisterVerdict",
     "Registered",
@@ -116,10 +158,18 @@ __all__ = [
     "SettleAnswer",
     "SettleVerdict",
     "Settled",
+    "Sheet",
     "Storage",
+    "Stored",
     "Trigger",
+    "Written",
     "as_leasing",
+    "due_of",
+    "job_from_json",
+    "job_to_json",
     "open_storage",
+    "run_from_json",
+    "run_to_json",
 ]
 
 

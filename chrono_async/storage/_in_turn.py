@@ -46,8 +46,10 @@ class InTurn:
 
     async def save_job(self, record: JobRecord) -> None:
         """Insert the record, or overwrite the one of the same id."""
-        async with self._turn(record.id):
-            await self._inner.save(checked(record))
+        own = checked(record)
+        async with self._turn(own.id):
+            self._remember(await self._inner.find(own.id))
+            await self._inner.save(own)
         self._hints.give()
 
     async def get_job(self, job_id: str) -> JobRecord:
@@ -57,9 +59,7 @@ class InTurn:
     async def delete_job(self, job_id: str) -> None:
         """Forget the record and its lock, or raise `JobNotFoundError`."""
         async with self._turn(job_id):
-            record = await self._inner.find(job_id)
-            if record is not None:
-                self._floor = max(self._floor, record.token, record.revision)
+            self._remember(await self._inner.find(job_id))
             await self._inner.delete(job_id)
         self._asked_for.discard(job_id)
         self._hints.give()
@@ -84,6 +84,11 @@ class InTurn:
         """Close the storage within."""
         self._hints.end()
         await self._inner.close()
+
+    def _remember(self, record: JobRecord | None) -> None:
+        """Let tokens and revisions grow from what a record had that is about to go."""
+        if record is not None:
+            self._floor = max(self._floor, record.token, record.revision)
 
     # ── one job at a time ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -91,7 +91,7 @@ class Sheet(Generic[Row]):
         return None if floors == self._floors else floors
 
     def changes(self, job_ids: Iterable[str]) -> list[Change[Row]]:
-        """Return what has become of these jobs, where it is something else."""
+        """Return what has become of these jobs, where it is something else, or has a row for the history."""
         runs: dict[str, list[RunRecord]] = {}
         for run in self.table.history.since(self._known_runs):
             runs.setdefault(run.job_id, []).append(run)
@@ -103,7 +103,7 @@ class Sheet(Generic[Row]):
         row = None if kept is None else self._encode(job_id, kept)
         if before is None:
             return None if row is None else Change(job_id, 0, row, runs)
-        return None if row == before.row else Change(job_id, before.version, row, runs)
+        return None if row == before.row and not runs else Change(job_id, before.version, row, runs)
 
     def _kept(self, job_id: str) -> Kept | None:
         """Return what is to be kept of a job: nothing of one that has neither a record nor a lock."""

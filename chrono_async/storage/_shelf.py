@@ -21,8 +21,11 @@ from ..models import (
 )
 from ._history import History
 from ._index import DueIndex, Entry
+from ._rules import microseconds
 
 _TICK = timedelta(microseconds=1)
+_JITTER = 1000
+"""Microseconds."""
 
 
 class Moment(NamedTuple):
@@ -30,6 +33,28 @@ class Moment(NamedTuple):
 
     now: datetime
     boot: float
+
+
+class Alignment:
+    """
+    How far the two clocks are apart, for those who look at held jobs page by page: the same for each page.
+
+    The clocks are read one after the other, so that they are some microseconds further or less far apart each time; by
+    as much a held job would change its place between two pages, and be on both or on neither.
+    """
+
+    __slots__ = ("_apart",)
+
+    def __init__(self) -> None:
+        self._apart: int | None = None
+
+    def aligned(self, at: Moment) -> Moment:
+        """Return the moment with the boot clock as far from the wall as before, unless the wall clock has been set."""
+        wall = microseconds(at.now)
+        apart = wall - round(at.boot * 1_000_000)
+        if self._apart is None or abs(apart - self._apart) > _JITTER:
+            self._apart = apart
+        return Moment(at.now, (wall - self._apart) / 1_000_000)
 
 
 class Lock(NamedTuple):
@@ -60,7 +85,7 @@ class Shelf:
     def save(self, record: JobRecord) -> None:
         """Insert or overwrite; the lock, which lives beside the record, stays."""
         old = self.records.get(record.id)
-        if old is not None:
+        if old is not None and (old.token > record.token or old.revision > record.revision):
             self._raise_floors(old)
         self.records[record.id] = own = record.copy()
         self._index_anew(own, None)

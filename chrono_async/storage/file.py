@@ -39,7 +39,7 @@ from ._commit import SharedFile, Version
 from ._documents import FORMATS, DamagedError, Format, Tree
 from ._doors import checked, in_utc, shifted
 from ._hints import Hints
-from ._shelf import Moment
+from ._shelf import Alignment, Moment
 from ._state import UnreadableError, fill, tree_of
 from ._table import Table
 
@@ -64,6 +64,7 @@ class FileStorage:
         self._bounds = (history, total_history)
         self._steps = Steps(self)
         self._hints = Hints()
+        self._alignment = Alignment()
 
     @property
     def guarantees(self) -> str:
@@ -189,12 +190,14 @@ class FileStorage:
         """Return a page of what can be claimed before `until`."""
 
         def look(table: Table, at: Moment) -> tuple[DuePage, bool]:
-            page, more = table.due(shifted(until, now, at.now), at, exclude=exclude, limit=limit, after=after)
+            end, aligned = shifted(until, now, at.now), self._alignment.aligned(at)
+            page, more = table.due(end, aligned, exclude=exclude, limit=limit, after=after)
             return DuePage(at.now, page, more), bool(table.dead(at.boot))
 
         page, is_any_dead = await self._look(look)
-        if is_any_dead:
+        if is_any_dead:  # to bury them may change who is due, and when
             await self._change(lambda table, at: table.bury_lost(at))
+            page, _ = await self._look(look)
         return page
 
     async def claim(self, requests: Sequence[ClaimRequest], owner_id: str, ttl: timedelta) -> ClaimAnswer:

@@ -25,7 +25,7 @@ from ..models import (
 )
 from ._doors import checked, in_utc, shifted
 from ._hints import Hints
-from ._shelf import Moment
+from ._shelf import Alignment, Moment
 from ._table import Table
 
 
@@ -40,6 +40,7 @@ class InMemoryStorage:
         self._clock = clock or SystemClock()
         self._table = Table(history=history, total_history=total_history)
         self._hints = Hints()
+        self._alignment = Alignment()
 
     @property
     def guarantees(self) -> str:
@@ -104,7 +105,8 @@ class InMemoryStorage:
         """Return a page of what can be claimed before `until`."""
         at = self._moment()
         self._table.bury_lost(at)
-        page, more = self._table.due(shifted(until, now, at.now), at, exclude=exclude, limit=limit, after=after)
+        end, aligned = shifted(until, now, at.now), self._alignment.aligned(at)
+        page, more = self._table.due(end, aligned, exclude=exclude, limit=limit, after=after)
         return DuePage(at.now, page, more)
 
     async def claim(self, requests: Sequence[ClaimRequest], owner_id: str, ttl: timedelta) -> ClaimAnswer:

@@ -174,12 +174,14 @@ class PostgresStorage(RecallingLedger[JobRow]):
         last = (_BEGINNING, "") if after is None else (after.when, after.job_id)
         skipped = [job_id for job_id in exclude if bad_character(job_id) is None]
         limit = max(1, limit)
-        page, more = DuePage(_BEGINNING, []), True
+        page, more, is_buried = DuePage(_BEGINNING, []), True, False
         while more and not page.due:  # a page of nothing but jobs that cannot be read says nothing
             rows = await self._connections.fetch("due", until - now, *last, skipped, limit + 1)
             own_now, dead = rows[0][:2]
-            if dead:
+            if dead and not is_buried:  # it may change who is due, and when: the page is to be read after it
                 await self._bury(dead)
+                is_buried = True
+                continue
             found = [row[2:] for row in rows if row[2] is not None]
             more = len(found) > limit
             page = DuePage(own_now, self._reader.read_all(found[:limit], due_of_row), more)

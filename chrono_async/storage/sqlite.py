@@ -22,7 +22,7 @@ from ._hints import Hints
 from ._ledger import Ledger, Verb
 from ._rows import JobRow, row_of
 from ._sheet import Floors, Sheet, Stored
-from ._shelf import Moment
+from ._shelf import Alignment, Moment
 from ._sqlite_connection import Connection
 from ._sqlite_file import DatabaseFile, Settings
 from ._sqlite_tables import Bounds, Question, Tables
@@ -66,6 +66,7 @@ class SQLiteStorage(Ledger):
         settings = Settings(self.path.absolute(), namespace, patience, durable)
         self._worker = Worker(partial(DatabaseFile, settings))
         self._hints = Hints()
+        self._alignment = Alignment()
 
     @property
     def guarantees(self) -> str:
@@ -172,7 +173,8 @@ class SQLiteStorage(Ledger):
 
         def look(database: Connection) -> tuple[DuePage, list[str]]:
             at = self._moment()
-            asked = Question(shifted(until, now, at.now), at, skip, limit, None if after is None else place_of(after))
+            end, aligned = shifted(until, now, at.now), self._alignment.aligned(at)
+            asked = Question(end, aligned, skip, limit, None if after is None else place_of(after))
             page, more = self._tables.due(database, asked)
             return DuePage(at.now, page, more), self._tables.to_bury(database, at)
 

@@ -60,19 +60,19 @@ class ComingDue(Steps):
 class Claiming(Steps):
     """Who gets an occurrence, and for how long."""
 
-    async def test_one_of_many_claims_wins(self, leasing: LeasingStorage, now: datetime, ttl: timedelta) -> None:
+    async def test_one_of_many_claims_wins(self, leasing: LeasingStorage, now: datetime) -> None:
         """A hundred tasks on one occurrence: one owner."""
         await leasing.register(job("a", now))
         request = await self.request(leasing, "a")
-        answers = await asyncio.gather(*(leasing.claim([request], f"i{n}/1", ttl) for n in range(100)))
+        answers = await asyncio.gather(*(leasing.claim([request], f"i{n}/1", MINUTE) for n in range(100)))
         verdicts = [answer.verdicts[0] for answer in answers]
         assert sum(isinstance(verdict, Granted) for verdict in verdicts) == 1
         assert sum(isinstance(verdict, Held) for verdict in verdicts) == 99
 
-    async def test_a_claim_says_who_runs_what(self, leasing: LeasingStorage, now: datetime, ttl: timedelta) -> None:
+    async def test_a_claim_says_who_runs_what(self, leasing: LeasingStorage, now: datetime) -> None:
         """The record tells the same: running if and only if somebody has the lease."""
         await leasing.register(job("a", now))
-        granted = await self.claimed(leasing, "a", owner="me/1", ttl=ttl)
+        granted = await self.claimed(leasing, "a", owner="me/1")
         record = await leasing.get_job("a")
         assert (granted.attempt, granted.next_run, granted.lease.job_id) == (1, now, "a")
         assert (record.status, record.owner, record.token) == (JobStatus.RUNNING, "me/1", granted.lease.token)
@@ -101,13 +101,13 @@ class Claiming(Steps):
         assert tokens == sorted(set(tokens))
 
     async def test_a_claim_that_is_asked_again_is_answered_the_same(
-        self, leasing: LeasingStorage, now: datetime, ttl: timedelta
+        self, leasing: LeasingStorage, now: datetime
     ) -> None:
         """Its answer may have been lost; the owner is unique, so that "it is mine" is the answer."""
         await leasing.register(job("a", now))
         request = await self.request(leasing, "a")
-        first = (await leasing.claim([request], "me/1", ttl)).verdicts
-        again = (await leasing.claim([request], "me/1", ttl)).verdicts
+        first = (await leasing.claim([request], "me/1", MINUTE)).verdicts
+        again = (await leasing.claim([request], "me/1", MINUTE)).verdicts
         assert isinstance(first[0], Granted)
         assert again == first
         assert (await leasing.get_job("a")).attempt == 1
@@ -139,25 +139,23 @@ class Claiming(Steps):
         assert timedelta(0) < early.by <= MINUTE
         assert (await leasing.get_job("a")).token == record.token
 
-    async def test_each_request_of_a_batch_is_judged_alone(
-        self, leasing: LeasingStorage, now: datetime, ttl: timedelta
-    ) -> None:
+    async def test_each_request_of_a_batch_is_judged_alone(self, leasing: LeasingStorage, now: datetime) -> None:
         """In the order of the requests."""
         for name in "abc":
             await leasing.register(job(name, now))
-        await self.claimed(leasing, "b", owner="you/1", ttl=ttl)
+        await self.claimed(leasing, "b", owner="you/1")
         requests = [await self.request(leasing, name, now) for name in "abc"]
-        verdicts = (await leasing.claim(requests, "me/1", ttl)).verdicts
+        verdicts = (await leasing.claim(requests, "me/1", MINUTE)).verdicts
         assert [type(verdict) for verdict in verdicts] == [Granted, Held, Granted]
 
-    async def test_lock_and_claim_are_one_lock(self, leasing: LeasingStorage, now: datetime, ttl: timedelta) -> None:
+    async def test_lock_and_claim_are_one_lock(self, leasing: LeasingStorage, now: datetime) -> None:
         """Who uses the eight methods and who uses the verbs keep out of each other's way."""
         await leasing.register(job("a", now))
         await leasing.register(job("b", now))
-        assert await leasing.acquire_lock("a", "old style", ttl)
-        assert isinstance(await self.claim_due(leasing, "a", ttl=ttl, next_run=now), Held)
-        await self.claimed(leasing, "b", ttl=ttl)
-        assert not await leasing.acquire_lock("b", "old style", ttl)
+        assert await leasing.acquire_lock("a", "old style", MINUTE)
+        assert isinstance(await self.claim_due(leasing, "a", next_run=now), Held)
+        await self.claimed(leasing, "b")
+        assert not await leasing.acquire_lock("b", "old style", MINUTE)
 
     async def test_a_lease_that_runs_out_is_taken_over(
         self, leasing: LeasingStorage, clock: Clock, now: datetime, ttl: timedelta
@@ -202,17 +200,15 @@ class Claiming(Steps):
         assert (await self.settle(leasing, taken, now, now + MINUTE)).verdict is SettleVerdict.DONE
         assert (await leasing.get_job("a")).run_count == 1
 
-    async def test_neither_token_nor_owner_alone_proves_a_lease(
-        self, leasing: LeasingStorage, now: datetime, ttl: timedelta
-    ) -> None:
+    async def test_neither_token_nor_owner_alone_proves_a_lease(self, leasing: LeasingStorage, now: datetime) -> None:
         """It takes both."""
         await leasing.register(job("a", now))
-        granted = await self.claimed(leasing, "a", ttl=ttl)
+        granted = await self.claimed(leasing, "a")
         for lease in (granted.lease._replace(owner="you/1"), granted.lease._replace(token=granted.lease.token - 1)):
-            assert (await leasing.renew([lease], ttl)).lost == [lease]
+            assert (await leasing.renew([lease], MINUTE)).lost == [lease]
             forged = granted._replace(lease=lease)
             assert (await self.settle(leasing, forged, now, None)).verdict is SettleVerdict.STALE
-        assert (await leasing.renew([granted.lease], ttl)).lost == []
+        assert (await leasing.renew([granted.lease], MINUTE)).lost == []
 
     async def test_a_renewed_lease_lasts(
         self, leasing: LeasingStorage, clock: Clock, now: datetime, ttl: timedelta

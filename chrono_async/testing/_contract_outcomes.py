@@ -53,12 +53,10 @@ class Settling(Steps):
         assert record.last_error.startswith("a")
         assert record.last_error.endswith("c")
 
-    async def test_a_settle_that_is_asked_again_counts_once(
-        self, leasing: LeasingStorage, now: datetime, ttl: timedelta
-    ) -> None:
+    async def test_a_settle_that_is_asked_again_counts_once(self, leasing: LeasingStorage, now: datetime) -> None:
         """Its answer may have been lost; even if another run has been settled since."""
         await leasing.register(job("a", now))
-        first = await self.claimed(leasing, "a", ttl=ttl)
+        first = await self.claimed(leasing, "a")
         assert (await self.settle(leasing, first, now, now)).verdict is SettleVerdict.DONE
         assert (await self.settle(leasing, first, now, now)).verdict is SettleVerdict.REPEATED
         await self.run_due(leasing, "a", now + MINUTE)
@@ -203,18 +201,16 @@ class AtMostOnce(Steps):
         record = await leasing.get_job("a")
         assert (record.run_count, record.scheduled_runs, record.next_run) == (1, 1, None)
 
-    async def test_runs_that_may_overlap_fly_on_their_own(
-        self, leasing: LeasingStorage, now: datetime, ttl: timedelta
-    ) -> None:
+    async def test_runs_that_may_overlap_fly_on_their_own(self, leasing: LeasingStorage, now: datetime) -> None:
         """The job is free at once; each run settles under its own token, in any order, and shows while it lives."""
         await leasing.register(job("a", now - MINUTE, options=Policies(overlap=Overlap.ALLOW)))
-        first = await self.fly(leasing, "a", now, ttl, owner="me/1")
-        second = await self.fly(leasing, "a", now + MINUTE, ttl, owner="me/2")
+        first = await self.fly(leasing, "a", now, MINUTE, owner="me/1")
+        second = await self.fly(leasing, "a", now + MINUTE, MINUTE, owner="me/2")
         assert first.due is not None
         assert (first.due.when, second.next_run) == (now, now + MINUTE)
         record = await leasing.get_job("a")
         assert (record.status, record.owner, len(record.flights)) == (JobStatus.RUNNING, None, 2)
-        assert (await leasing.renew([first.lease, second.lease], ttl)).lost == []
+        assert (await leasing.renew([first.lease, second.lease], MINUTE)).lost == []
         for granted, fire_time, status in [
             (second, now, JobStatus.RUNNING),
             (first, now - MINUTE, JobStatus.COMPLETED),

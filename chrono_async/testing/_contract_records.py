@@ -106,16 +106,16 @@ class EightMethods(Steps):
         await storage.delete_job(job_id)
         assert await storage.list_jobs() == []
 
-    async def test_a_lock_has_one_owner(self, storage: Storage, ttl: timedelta) -> None:
+    async def test_a_lock_has_one_owner(self, storage: Storage) -> None:
         """A hundred ask at once, one gets it; no record is needed."""
-        asked = [storage.acquire_lock("a", f"owner {n}", ttl) for n in range(100)]
+        asked = [storage.acquire_lock("a", f"owner {n}", MINUTE) for n in range(100)]
         assert sum(await asyncio.gather(*asked)) == 1
 
-    async def test_locks_of_different_jobs_do_not_touch(self, storage: Storage, ttl: timedelta) -> None:
+    async def test_locks_of_different_jobs_do_not_touch(self, storage: Storage) -> None:
         """One owner may hold many."""
-        assert await storage.acquire_lock("a", "me", ttl)
-        assert await storage.acquire_lock("b", "me", ttl)
-        assert not await storage.acquire_lock("b", "you", ttl)
+        assert await storage.acquire_lock("a", "me", MINUTE)
+        assert await storage.acquire_lock("b", "me", MINUTE)
+        assert not await storage.acquire_lock("b", "you", MINUTE)
 
     async def test_a_lock_ends_by_itself(self, storage: Storage, clock: Clock, ttl: timedelta) -> None:
         """So that a dead owner holds nobody up for ever; not before its time."""
@@ -132,21 +132,21 @@ class EightMethods(Steps):
         self.pass_time(clock, ttl)
         assert not await storage.acquire_lock("a", "you", ttl)
 
-    async def test_a_lock_is_given_back_by_its_owner_only(self, storage: Storage, ttl: timedelta) -> None:
+    async def test_a_lock_is_given_back_by_its_owner_only(self, storage: Storage) -> None:
         """By another nothing happens, not even an error; nor for a lock that nobody has."""
         await storage.release_lock("a", "me")
-        assert await storage.acquire_lock("a", "me", ttl)
+        assert await storage.acquire_lock("a", "me", MINUTE)
         await storage.release_lock("a", "you")
-        assert not await storage.acquire_lock("a", "you", ttl)
+        assert not await storage.acquire_lock("a", "you", MINUTE)
         await storage.release_lock("a", "me")
-        assert await storage.acquire_lock("a", "you", ttl)
+        assert await storage.acquire_lock("a", "you", MINUTE)
 
-    async def test_deleting_a_job_drops_its_lock(self, storage: Storage, ttl: timedelta) -> None:
+    async def test_deleting_a_job_drops_its_lock(self, storage: Storage) -> None:
         """Its next life starts free."""
         await storage.save_job(JobRecord(id="a"))
-        assert await storage.acquire_lock("a", "me", ttl)
+        assert await storage.acquire_lock("a", "me", MINUTE)
         await storage.delete_job("a")
-        assert await storage.acquire_lock("a", "you", ttl)
+        assert await storage.acquire_lock("a", "you", MINUTE)
 
     async def test_many_writers_at_once_lose_nothing(self, storage: Storage, now: datetime) -> None:
         """A hundred jobs saved by a hundred tasks are a hundred jobs."""

@@ -7,6 +7,7 @@ The steps that the tests of the storage contract are made of.
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar, Literal
 
 import pytest
 
@@ -35,6 +36,10 @@ ODD_IDS = [
     "it's", 'say "id"', "a/b\\c", "../up", "null", "007", " blanks ", "tab\tline\nend", "<&]]>", "emoji 🕰️",
     "bell \x07", "half \ud800", "\ufeff", "next\x85line", "é" * 512,
 ]  # fmt: skip
+
+
+StorageFactory = Callable[[], Storage]
+"""Makes a storage; one that is handed to other processes can be pickled, such as `partial(MyStorage, path)`."""
 
 
 class SteppedClock:
@@ -67,6 +72,9 @@ class Steps:
     leases_by_boot_clock = True
     """False for storages that end leases by wall time, such as a server's own."""
 
+    hints_reach: ClassVar[Literal["all", "listeners", "nobody"]] = "listeners"
+    """Who hears of a change at once: all on the store, those who listen on the object that made it, or nobody."""
+
     @pytest.fixture
     def clock(self) -> Clock:
         """The clock that the storage is to be made with."""
@@ -78,9 +86,24 @@ class Steps:
         raise NotImplementedError("give the subclass of StorageContract a fixture named storage")
 
     @pytest.fixture
+    def another(self) -> Storage | None:
+        """A second storage object on the same store, as another instance would have; None where there can be none."""
+        return None
+
+    @pytest.fixture
+    def elsewhere(self) -> StorageFactory | None:
+        """What makes a storage on the same store in another process, on the machine's clock; None where none can be."""
+        return None
+
+    @pytest.fixture
     def leasing(self, storage: Storage, clock: Clock) -> LeasingStorage:
         """The same storage, with the leasing verbs."""
         return as_leasing(storage, clock=clock)
+
+    @pytest.fixture
+    def beside(self, leasing: LeasingStorage, another: Storage | None, clock: Clock) -> LeasingStorage:
+        """The second storage, with the leasing verbs; the first again where there is no second."""
+        return leasing if another is None else as_leasing(another, clock=clock)
 
     @pytest.fixture
     def ttl(self, clock: Clock) -> timedelta:

@@ -1,14 +1,15 @@
 """Every storage that comes with the library keeps the one contract, and so does one with only the eight methods."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from chrono_async.clock import Clock, SystemClock
-from chrono_async.storage import FileStorage, InMemoryStorage, PostgresStorage, RedisStorage, SQLiteStorage
-from chrono_async.testing.contract import StorageContract
+from chrono_async.storage import FileStorage, InMemoryStorage, PostgresStorage, RedisStorage, SQLiteStorage, Storage
+from chrono_async.testing.contract import StorageContract, StorageFactory
 from tests import servers
 
 from .eight_methods import EightMethodStorage
@@ -25,6 +26,12 @@ class TestEightMethodStorage(StorageContract):
     def storage(self, clock: Clock) -> EightMethodStorage:
         return EightMethodStorage(clock)
 
+    @pytest.fixture
+    def another(self, storage: EightMethodStorage, clock: Clock) -> EightMethodStorage:
+        other = EightMethodStorage(clock)
+        other.jobs, other.locks = storage.jobs, storage.locks
+        return other
+
 
 class TestFileStorage(StorageContract):
     @pytest.fixture(params=[".yaml", ".json", ".xml"])
@@ -32,6 +39,12 @@ class TestFileStorage(StorageContract):
         storage = FileStorage(tmp_path / f"jobs{request.param}", clock=clock)
         yield storage
         await storage.close()
+
+    @pytest.fixture
+    async def another(self, storage: FileStorage, clock: Clock) -> AsyncIterator[FileStorage]:
+        other = FileStorage(storage.path, clock=clock)
+        yield other
+        await other.close()
 
 
 class TestFileStorageOnTheMachinesClock(StorageContract):
@@ -47,6 +60,10 @@ class TestFileStorageOnTheMachinesClock(StorageContract):
         yield storage
         await storage.close()
 
+    @pytest.fixture
+    def elsewhere(self, tmp_path: Path) -> StorageFactory:
+        return partial(FileStorage, tmp_path / "jobs.json")
+
 
 class TestSQLiteStorage(StorageContract):
     @pytest.fixture
@@ -54,6 +71,12 @@ class TestSQLiteStorage(StorageContract):
         storage = SQLiteStorage(tmp_path / "jobs.db", clock=clock)
         yield storage
         await storage.close()
+
+    @pytest.fixture
+    async def another(self, storage: SQLiteStorage, clock: Clock) -> AsyncIterator[SQLiteStorage]:
+        other = SQLiteStorage(storage.path, clock=clock)
+        yield other
+        await other.close()
 
 
 class TestSQLiteStorageOnTheMachinesClock(StorageContract):
@@ -69,30 +92,56 @@ class TestSQLiteStorageOnTheMachinesClock(StorageContract):
         yield storage
         await storage.close()
 
+    @pytest.fixture
+    def elsewhere(self, tmp_path: Path) -> StorageFactory:
+        return partial(SQLiteStorage, tmp_path / "jobs.db")
+
 
 class TestPostgresStorage(StorageContract):
     leases_by_boot_clock = False
+    hints_reach = "all"
 
     @pytest.fixture
     def clock(self) -> Clock:
         return SystemClock()
 
     @pytest.fixture
-    async def storage(self) -> AsyncIterator[PostgresStorage]:
-        storage = PostgresStorage(servers.postgres().dsn, namespace=f"test_{uuid4().hex[:8]}")
+    def elsewhere(self) -> StorageFactory:
+        return partial(PostgresStorage, servers.postgres().dsn, namespace=f"test_{uuid4().hex[:8]}")
+
+    @pytest.fixture
+    async def storage(self, elsewhere: StorageFactory) -> AsyncIterator[Storage]:
+        storage = elsewhere()
+        yield storage
+        await storage.close()
+
+    @pytest.fixture
+    async def another(self, elsewhere: StorageFactory) -> AsyncIterator[Storage]:
+        storage = elsewhere()
         yield storage
         await storage.close()
 
 
 class TestRedisStorage(StorageContract):
     leases_by_boot_clock = False
+    hints_reach = "all"
 
     @pytest.fixture
     def clock(self) -> Clock:
         return SystemClock()
 
     @pytest.fixture
-    async def storage(self) -> AsyncIterator[RedisStorage]:
-        storage = RedisStorage(servers.redis().url, namespace=uuid4().hex)
+    def elsewhere(self) -> StorageFactory:
+        return partial(RedisStorage, servers.redis().url, namespace=uuid4().hex)
+
+    @pytest.fixture
+    async def storage(self, elsewhere: StorageFactory) -> AsyncIterator[Storage]:
+        storage = elsewhere()
+        yield storage
+        await storage.close()
+
+    @pytest.fixture
+    async def another(self, elsewhere: StorageFactory) -> AsyncIterator[Storage]:
+        storage = elsewhere()
         yield storage
         await storage.close()
