@@ -24,6 +24,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """Let as many worlds live as you like: `nox -s simulate -- --seeds 10000 [--eight-methods]`."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.simulation", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure, side by side with the peers: `nox -s bench -- cron`."""
     session.install("-e", ".[bench]")

@@ -4,7 +4,7 @@ The eight methods of another's storage, called for one job at a time.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from uuid import uuid4
 from weakref import WeakValueDictionary
@@ -22,6 +22,10 @@ from .base import Storage
 
 _WRITE_TTL = timedelta(seconds=30)
 """How long a lock lasts that is taken for one write."""
+
+
+_LET_GO_WITHIN = 2.0
+"""Seconds to wait for the end of a lock that was taken for one write."""
 
 
 class InTurn:
@@ -104,4 +108,10 @@ class InTurn:
                 yield locked
             finally:
                 if locked:
-                    await self._inner.unlock(job_id, owner)
+                    await self._let_go(job_id, owner)
+
+    async def _let_go(self, job_id: str, owner: str) -> None:
+        """Give a lock back; not for ever, since nobody can give up a write that ends so. It ends by itself too."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LET_GO_WITHIN):
+                await self._inner.unlock(job_id, owner)

@@ -9,10 +9,12 @@ import asyncio
 
 import pytest
 
-from chrono_async import IntervalSchedule, JobNotFoundError
+from chrono_async import IntervalSchedule, JobNotFoundError, JobRecord
 from chrono_async.errors import StorageError
+from chrono_async.storage import as_leasing
 from chrono_async.testing import Fault, FaultyStorage, Simulation
 from tests.proof.kit import SECOND, START, World, grid
+from tests.storage.eight_methods import EightMethodStorage
 
 FIRST_CALLS = range(3)
 EVERY = 20 * SECOND
@@ -92,6 +94,18 @@ def _fail_in_each_way(kind, method, fault, **where):
 async def _lived(sim, world):
     async with world:
         await _live_a_full_life(sim, world)
+
+
+async def test_a_write_that_is_given_up_does_not_wait_for_its_lock_to_be_given_back(sim):
+    """A storage that hangs would hang that too, and whoever had given up would wait for ever, a drain included."""
+    storage = FaultyStorage(EightMethodStorage(sim.clock))
+    portable = as_leasing(storage, clock=sim.clock)
+    await portable.register(JobRecord("a"))
+    storage.fail(Fault.HANGS, "get_job", "release_lock")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(10):
+            await portable.set_paused("a")
+    assert sim.loop.time() < 15
 
 
 @pytest.mark.parametrize("fault", Fault)

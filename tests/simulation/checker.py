@@ -22,7 +22,6 @@ EVERYWHERE: Sequence[Rule] = (
     bodies.a_token_is_for_one_run,
     bodies.bodies_keep_apart,
     bodies.a_body_ends_before_its_lease,
-    bodies.at_most_once_is_begun_once,
     bodies.a_stopped_instance_is_silent,
     storage.nothing_is_claimed_early,
     time.all_is_well_in_the_end,
@@ -34,6 +33,7 @@ EVERYWHERE: Sequence[Rule] = (
 
 LEASING: Sequence[Rule] = (
     *EVERYWHERE,
+    bodies.at_most_once_is_begun_once,
     bodies.repeats_have_a_reason,
     bodies.no_lease_runs_out_by_itself,
     bodies.a_removed_job_ends_its_body,

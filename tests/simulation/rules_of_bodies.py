@@ -156,11 +156,10 @@ def at_most_once_is_begun_once(history: History) -> Iterator[Breach]:
     """
     An occurrence of a job that says so is begun once at most, whatever happens (I19).
 
-    Excused: with eight methods a job whose runs may overlap. Its claims keep no lock, and a renewal of one process,
-    written whole, can undo the move of the pointer that another's claim has made.
+    Not promised with eight methods: a record is written whole there, so that the write of another process, which has
+    read it before, can undo the move of the pointer that a claim has made.
     """
     careful = {seen.job for seen in history.of(Seen) if _is_careful(seen.record)}
-    careful -= _allowing(history) if history.has_eight_methods else set()
     begun: dict[object, tuple[str, int]] = {}
     for began in history.of(Began):
         run = (began.who, began.token)

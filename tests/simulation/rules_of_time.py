@@ -24,6 +24,7 @@ def all_is_well_in_the_end(history: History) -> Iterator[Breach]:
     After the storm, and time to recover, nothing that is due lies about, and nobody's lease is a dead one's (I23).
 
     Excused: a paused job, which nobody claims; so what a process that died has left on it stays until it is resumed.
+    A job that whoever had its function was asked to remove, even if the storage did not get to know of it.
     And one that runs every single fire time of a backlog, and takes longer for it than new ones take to come. With
     eight methods also a manual request, of which only the process knows that it came from, and the lease's end in the
     record, which is not written at each renewal.
@@ -31,11 +32,13 @@ def all_is_well_in_the_end(history: History) -> Iterator[Breach]:
     last = {seen.job: seen for seen in history.of(Seen) if seen.at <= history.ended}
     since = history.ended - history.poll - _A_MOMENT
     moment = wall(history, since) - history.skew
+    gone = {life.who for life in history.of(Lived) if life.what in {"died", "stopped"} and life.at < history.ended}
     for job, seen in last.items():
         record = seen.record
         if history.has_eight_methods and record is not None:
             record = replace(record, triggered=None, manual=None, lease_until=None)
-        if record is not None and seen.at < since and _lies_about(record, moment):
+        is_known = any(_has_function(history, who, job) for who in _born(history, history.ended) - gone)
+        if record is not None and is_known and seen.at < since and _lies_about(record, moment):
             yield Breach(history.ended, job, f"it is left lying: {record}")
 
 
@@ -157,9 +160,14 @@ def _was_well(history: History, who: str, job: str, begin: float, end: float) ->
 
 def _has_room_for(history: History, who: str, job: str) -> bool:
     """Whether a process has the job's function, and runs any number at a time, as the first instance does."""
+    return who.startswith("a") and _has_function(history, who, job)
+
+
+def _has_function(history: History, who: str, job: str) -> bool:
+    """Whether a process, if it lives, is sure to have the job's function."""
     removed = any(type(e) is Asked and e.who == who and e.verb == "remove" for e in history.by_job[job])
     has_it = any(type(e) is Changed and e.who == who and e.verb == "register" for e in history.by_job[job])
-    return who.startswith("a") and has_it and not removed
+    return has_it and not removed
 
 
 def nobody_spins(history: History) -> Iterator[Breach]:

@@ -99,7 +99,7 @@ BREACHES: dict[str, list[Event]] = {
     "nothing_is_claimed_early": [*BEGINNING, claimed(9.9)],
     "records_are_well_formed": [*BEGINNING, seen(1, owner="a/1")],
     "all_is_well_in_the_end": [*BEGINNING],
-    "peace_is_punctual": [BORN, changed(0, "register", "created"), seen(1, next_run=70, options=Policies(misfire=Misfire.FIRE_ALL))],
+    "peace_is_punctual": [BORN, CREATED, seen(1, next_run=70, options=Policies(misfire=Misfire.FIRE_ALL))],
     "nobody_spins": [*BEGINNING, *[Called(5 + n / 1000, "a1", "due") for n in range(100)]],
     "the_engine_has_no_defects": [*BEGINNING, Defect(1, "a service failed")],
     "repeats_have_a_reason": [*BEGINNING, *RUN, claimed(12, 2)],
@@ -128,7 +128,8 @@ BREACHES: dict[str, list[Event]] = {
     ],
     "the_pointer_never_goes_back": [*BEGINNING, seen(1, next_run=5)],
     "one_shots_run_once": [
-        BORN, CREATED, seen(0, "register", bound=ONCE), claimed(10), settled(11), seen(11, bound=ONCE, next_run=20, runs=1),
+        BORN, CREATED, seen(0, "register", bound=ONCE), claimed(10), settled(11),
+        seen(11, bound=ONCE, next_run=20, runs=1),
     ],
     "joining_changes_nothing": [*BEGINNING, changed(1, "register", "joined"), seen(1, "register", next_run=20)],
     "no_fire_time_gets_lost": [*BEGINNING, claimed(10), settled(11), seen(11, next_run=40, runs=1)],
@@ -165,7 +166,9 @@ def test_a_good_history_breaks_no_rule() -> None:
 
 FROZEN = Fault(11, 17, "a1", "frozen")
 EXCUSED: dict[str, list[Event]] = {
-    "bodies_keep_apart": [*BEGINNING, claimed(10), began(10), FROZEN, claimed(16, 2), began(16, 2, number=2), ended(17)],
+    "bodies_keep_apart": [
+        *BEGINNING, claimed(10), began(10), FROZEN, claimed(16, 2), began(16, 2, number=2), ended(17),
+    ],
     "a_body_ends_before_its_lease": [*BEGINNING, claimed(10), began(10), FROZEN, ended(17.1)],
     "no_lease_runs_out_by_itself": [*BEGINNING, claimed(10), Fault(9, 30, "", "outage")],
     "repeats_have_a_reason": [*BEGINNING, claimed(10), Released(11, "a1", "j", 1, True), claimed(12, 2)],
