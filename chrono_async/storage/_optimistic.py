@@ -49,6 +49,8 @@ class Written(NamedTuple):
     """The storage's time."""
     job_ids: Collection[str]
     """Whose change was written; the others had been changed by somebody else."""
+    version: int | None = None
+    """The one that they all have now, where the medium can tell."""
 
 
 class OptimisticLedger(Ledger, Generic[Row]):
@@ -69,6 +71,9 @@ class OptimisticLedger(Ledger, Generic[Row]):
     @abstractmethod
     def _row_of(self, job_id: str, kept: Kept) -> Row:
         """Return a job as the medium keeps it."""
+
+    def _note(self, changes: Sequence[Change[Row]], written: Written) -> None:
+        """Make of a write what one may."""
 
     async def _change(
         self,
@@ -119,6 +124,7 @@ class OptimisticLedger(Ledger, Generic[Row]):
                     f"what is stored of job {change.job_id!r} cannot be read; it is left as it is"
                 )
         written = await self._write(changes, sheet.floors)
+        self._note(changes, written)
         return written.now, [change.job_id for change in changes if change.job_id not in written.job_ids]
 
 

@@ -25,7 +25,7 @@ WITH given AS (
                         ELSE g.lock_until - {now} END,
         {assignments}
     FROM held g WHERE j.id = g.id AND NOT g.gone
-    RETURNING j.id
+    RETURNING j.id, j.version
 ), deleted AS (
     DELETE FROM chrono_jobs j USING held g WHERE j.id = g.id AND g.gone
     RETURNING j.id
@@ -36,9 +36,9 @@ WITH given AS (
            {g.columns}
     FROM given g WHERE g.was = 0 AND NOT g.gone ORDER BY g.id
     ON CONFLICT (id) DO NOTHING
-    RETURNING id
+    RETURNING id, version
 ), written AS (
-    SELECT id FROM updated UNION ALL SELECT id FROM deleted UNION ALL SELECT id FROM created
+    SELECT id, version FROM updated UNION ALL SELECT id, NULL FROM deleted UNION ALL SELECT id, version FROM created
 ), told AS (
     INSERT INTO chrono_runs ({run_columns})
     SELECT {r.run_columns} FROM unnest({run_arrays}) WITH ORDINALITY AS r ({run_columns}, place)
@@ -48,7 +48,7 @@ WITH given AS (
     SET token_floor = GREATEST(token_floor, {token_floor}), revision_floor = GREATEST(revision_floor, {revision_floor})
     WHERE token_floor < {token_floor} OR revision_floor < {revision_floor}
 )
-SELECT statement_timestamp(), ARRAY(SELECT id FROM written);
+SELECT statement_timestamp(), ARRAY(SELECT id FROM written), (SELECT max(version) FROM written);
 
 -- name: due
 -- One row at least, for the time and the jobs that have a dead run to bury. What is excluded is hashed once, and the
@@ -117,7 +117,7 @@ DELETE FROM chrono_runs WHERE seq <= (SELECT seq FROM chrono_runs ORDER BY seq D
 -- name: prune_old
 -- The oldest come first in the order of their coming.
 DELETE FROM chrono_runs
-WHERE seq IN (SELECT seq FROM chrono_runs ORDER BY seq LIMIT 10000) AND added < statement_timestamp() - $1::interval;
+WHERE seq IN (SELECT seq FROM chrono_runs ORDER BY seq LIMIT 1000) AND added < statement_timestamp() - $1::interval;
 
 -- name: notify
 SELECT pg_notify($1, $2);

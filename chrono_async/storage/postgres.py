@@ -13,21 +13,23 @@ from ..errors import InvalidOptionError
 from ..models import Due, DuePage, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
 from ._doors import in_utc
-from ._optimistic import OptimisticLedger, Reading, Written
+from ._optimistic import Reading, Written
 from ._postgres_pool import ConflictError, Connections, Pool
 from ._postgres_rows import Reader, arguments_of, bad_character, due_of_row, job_row, record_of, values_of
 from ._postgres_sql import Statements
 from ._postgres_upkeep import Bounds, Upkeep
-from ._rows import JobRow, kept_of, run_of
+from ._recalling import RecallingLedger
+from ._rows import COLUMNS, JobRow, kept_of, run_of
 from ._sheet import Change, Floors, Kept, Stored
 from ._shelf import Moment
 
 _HEARD_OF = timedelta(minutes=10)
 _PAGE = 1000
+_OWNER = COLUMNS.index("owner")
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
-class PostgresStorage(OptimisticLedger[JobRow]):
+class PostgresStorage(RecallingLedger[JobRow]):
     """
     A storage in the database that a DSN or a pool of asyncpg leads to.
 
@@ -63,6 +65,7 @@ class PostgresStorage(OptimisticLedger[JobRow]):
             max_size=max_connections,
             statement_cache_size=statement_cache_size,
         )
+        super().__init__()
         self._keeps_history = history > 0
         self._history = max(0, history)
         self._upkeep = Upkeep(self._connections, Bounds(self._history, max(0, total_history), age))
@@ -109,16 +112,22 @@ class PostgresStorage(OptimisticLedger[JobRow]):
         """Write all that was not changed by somebody else, in one statement."""
         arguments = arguments_of(changes, floors, with_runs=self._keeps_history)
         try:
-            ((now, job_ids),) = await self._connections.fetch("write", *arguments)
+            ((now, job_ids, version),) = await self._connections.fetch("write", *arguments)
         except ConflictError:
             return Written(_BEGINNING, ())
         written = set(job_ids)
         if self._keeps_history:
-            self._upkeep.note({change.job_id for change in changes if change.runs} & written)
-        return Written(now, written)
+            self._upkeep.note([run.job_id for change in changes if change.job_id in written for run in change.runs])
+        return Written(now, written, version)
 
     def _row_of(self, job_id: str, kept: Kept) -> JobRow:
         return job_row(job_id, kept)
+
+    def _kept_of(self, row: JobRow) -> Kept:
+        return kept_of(row)
+
+    def _is_claimed(self, row: JobRow) -> bool:
+        return row[_OWNER] is not None
 
     def _hold(self, **texts: str) -> None:
         """Refuse a text that PostgreSQL cannot hold, before anything is written."""

@@ -89,6 +89,7 @@ async def until(condition: Callable[[], Awaitable[object]]) -> None:
 
 async def waits_for_a_row(db: asyncpg.Connection) -> int | None:
     """Return the server's process that waits for a row which somebody else has locked."""
+    await db.execute("SELECT pg_stat_clear_snapshot()")  # in a transaction one would see the same for ever
     return await db.fetchval(
         "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'chrono-async'"
     )
@@ -151,6 +152,69 @@ async def test_an_old_view_of_a_job_never_fits_its_next_life(make: Make, now: da
     assert (await storage._write([change], None)).job_ids == set()
     assert (await storage.get_job("a")).name == "new"
     assert await storage.list_runs("a") == [], "a row of the history goes with its job's change"
+
+
+async def test_an_outcome_is_written_without_reading_its_job_again(make: Make, now: datetime) -> None:
+    """What this storage wrote at the claim is what there is, as a rule; each batch is one statement then."""
+    storage = make()
+    records = [(await storage.register(job(f"job {n}", now))).record for n in range(20)]
+    answer = await storage.claim([request(record) for record in records], "me/1", MINUTE)
+    asked = spy_on(storage)
+    settled = await storage.settle(
+        [outcome_of(granted, now, records[0].revision) for granted in answer.verdicts if isinstance(granted, Granted)]
+    )
+    assert [answer.verdict for answer in settled.settled] == [SettleVerdict.DONE] * 20
+    assert asked == ["write"]
+    assert abs(settled.now - datetime.now(UTC)) < MINUTE
+
+
+async def test_an_outcome_does_not_undo_what_others_did_meanwhile(make: Make, now: datetime) -> None:
+    """What is recalled of a job is written only if it still is so; else the job is read, and each judged as it is."""
+    mine, other = make(), make()
+    records = [(await mine.register(job(name, now))).record for name in ("left", "paused", "gone", "taken")]
+    answer = await mine.claim([request(record) for record in records], "me/1", timedelta(seconds=0.05))
+    granted = [verdict for verdict in answer.verdicts if isinstance(verdict, Granted)]
+    await other.set_paused("paused")
+    await other.delete_job("gone")
+
+    async def is_taken() -> bool:
+        (verdict,) = (await other.claim([request(records[-1])], "other/1", MINUTE)).verdicts
+        return isinstance(verdict, Granted)
+
+    await until(is_taken)
+    asked = spy_on(mine)
+    outcomes = [
+        outcome_of(grant, now + MINUTE, record.revision) for grant, record in zip(granted, records, strict=True)
+    ]
+    verdicts = [answer.verdict for answer in (await mine.settle(outcomes)).settled]
+    done, stale = SettleVerdict.DONE, SettleVerdict.STALE
+    assert verdicts == [done, done, stale, stale]
+    assert asked[:3] == ["write", "read", "write"]
+    paused = await other.get_job("paused")
+    assert (paused.paused, paused.run_count, paused.next_run) == (True, 1, now + MINUTE)
+    assert (await other.get_job("taken")).owner == "other/1"
+    again = [answer.verdict for answer in (await mine.settle(outcomes)).settled]
+    assert again == [SettleVerdict.REPEATED, SettleVerdict.REPEATED, stale, stale]
+
+
+def spy_on(storage: PostgresStorage) -> list[str]:
+    """Return the list of statements that the storage will execute."""
+    asked: list[str] = []
+    fetch = storage._connections.fetch
+
+    async def spy(name: str, *arguments: object) -> list[object]:
+        asked.append(name)
+        return await fetch(name, *arguments)
+
+    storage._connections.fetch = spy  # type: ignore[method-assign, assignment]
+    return asked
+
+
+def outcome_of(granted: Granted, next_run: datetime | None, revision: int, error: str = "") -> Outcome:
+    fire_time = granted.next_run
+    assert fire_time is not None
+    run = run_of(granted, fire_time, RunStatus.FAILED if error else RunStatus.COMPLETED, error)
+    return Outcome(granted.lease, run, PointerMove(fire_time, revision, next_run))
 
 
 # ── connections ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -329,11 +393,7 @@ async def claimed(storage: LeasingStorage, record: JobRecord) -> Granted:
 async def settled(
     storage: LeasingStorage, granted: Granted, next_run: datetime | None, *, error: str = "", revision: int = 0
 ) -> SettleVerdict:
-    fire_time = granted.next_run
-    assert fire_time is not None
-    run = run_of(granted, fire_time, RunStatus.FAILED if error else RunStatus.COMPLETED, error)
-    outcome = Outcome(granted.lease, run, PointerMove(fire_time, revision, next_run))
-    return (await storage.settle([outcome])).settled[0].verdict
+    return (await storage.settle([outcome_of(granted, next_run, revision, error)])).settled[0].verdict
 
 
 async def test_namespaces_do_not_touch(make: Make, namespace: str) -> None:
@@ -539,14 +599,7 @@ async def test_a_lock_that_outlasts_its_length_is_cut(
 async def test_a_clock_that_is_set_back_is_noticed_by_who_is_alive(make: Make, now: datetime) -> None:
     """At its next heartbeat; as long as the clock goes on, nobody looks through the locks."""
     storage = make()
-    asked: list[str] = []
-    fetch = storage._connections.fetch
-
-    async def spy(name: str, *arguments: object) -> list[object]:
-        asked.append(name)
-        return await fetch(name, *arguments)
-
-    storage._connections.fetch = spy  # type: ignore[method-assign, assignment]
+    asked = spy_on(storage)
     for ahead, looks in [(0, 1), (0, 1), (-0.5, 1), (-2, 2), (-2, 2), (3600, 2), (0, 3)]:
         await storage._upkeep.run(datetime.now(UTC) + ahead * SECOND)
         assert asked.count("clamp_locks") == looks
@@ -609,6 +662,17 @@ async def test_the_whole_history_is_kept_to_a_bound(
     await storage.heartbeat(InstanceInfo("me", now, now))
     assert await count_runs(db, namespace) == dict.fromkeys("cdef", 1)
     assert [row.job_id for row in await storage.list_runs(limit=3)] == ["f", "e", "d"]
+
+
+async def test_the_whole_history_is_counted_when_it_has_grown(make: Make, now: datetime) -> None:
+    """At first, and by each hundredth part: a heartbeat that finds nothing to do costs next to nothing."""
+    storage = make(total_history=300)
+    await storage.register(job("a", now))
+    asked = spy_on(storage)
+    for runs, counted in [(0, 1), (0, 1), (2, 1), (1, 2), (0, 2)]:
+        await ran(storage, "a", runs, now)
+        await storage.heartbeat(InstanceInfo("me", now, now))
+        assert asked.count("prune_total") == counted
 
 
 async def test_the_history_is_kept_for_a_time(
