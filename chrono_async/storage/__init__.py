@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..models import Trigger as Trigger
     from ..policies import Policies as Policies
     from .base import LeasingStorage as LeasingStorage
+    from .base import SettlesInTransaction as SettlesInTransaction
     from .base import Storage as Storage
     from .file import FileStorage as FileStorage
     from .memory import InMemoryStorage as InMemoryStorage
@@ -80,6 +81,7 @@ _HOMES = {
     "PostgresStorage": ".postgres",
     "RedisStorage": ".redis",
     "SQLiteStorage": ".sqlite",
+    "SettlesInTransaction": ".base",
     "Storage": ".base",
     "as_leasing": ".portable",
     "open_storage": ".opening",
@@ -107,6 +109,7 @@ __all__ = [
     "Policies",
     "PortableStorage",
     "PostgresStorage",
+    "RedisStorage",
     "RegisterVerdict",
     "Registered",
     "Release",
@@ -115,6 +118,7 @@ __all__ = [
     "SettleAnswer",
     "SettleVerdict",
     "Settled",
+    "SettlesInTransaction",
     "Storage",
     "Trigger",
     "as_leasing",
