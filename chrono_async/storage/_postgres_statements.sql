@@ -125,3 +125,6 @@ WHERE seq IN (SELECT seq FROM chrono_runs ORDER BY seq LIMIT 1000) AND added < s
 
 -- name: notify
 SELECT pg_notify($1, $2);
+
+-- name: erase
+DROP TABLE IF EXISTS chrono_meta, chrono_jobs, chrono_runs, chrono_instances;

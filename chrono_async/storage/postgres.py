@@ -79,6 +79,10 @@ class PostgresStorage(PostgresLedger):
         """Make the tables, or bring them up to date: for a user who may do that, before others use them."""
         await self._connections.migrate()
 
+    async def erase(self) -> None:
+        """Drop the tables, and with them all jobs: for a namespace that was only tried out."""
+        await self._connections.fetch("erase")
+
     # ── within a user's transaction ──────────────────────────────────────────────────────────────────────────────────
 
     async def settle_in(self, connection: object, outcome: Outcome) -> Settled:
