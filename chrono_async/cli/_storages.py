@@ -6,6 +6,7 @@ wrongly. The line may be read by many, so a URL is shown without its password.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,7 @@ async def _migrate(url: str, namespace: str | None) -> None:
 @contextmanager
 def failure_in_one_line(url: str) -> Iterator[None]:
     """Turn what is wrong with a storage, or with its being asked for, into one line and an exit code."""
+    logging.getLogger("chrono_async").addHandler(logging.NullHandler())  # or its warnings were lines of their own
     try:
         yield
     except (ChronoError, ModuleNotFoundError) as error:
