@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -30,6 +30,7 @@ from chrono_async.storage import (
     Lease,
     Outcome,
     PostgresStorage,
+    RenewAnswer,
     SettlesInTransaction,
     SettleVerdict,
 )
@@ -325,6 +326,65 @@ async def test_a_commit_that_is_under_way_when_the_body_fails_is_waited_for(
 
 async def someone_waits_for(accounts: Accounts, pid: int) -> bool:
     return await accounts.pool.fetchval("SELECT bool_or($1 = ANY (pg_blocking_pids(pid))) FROM pg_stat_activity", pid)
+
+
+class Mute(PostgresStorage):
+    """A storage that says nothing of leases, so many times."""
+
+    silent_for = 0
+
+    async def renew(self, leases: Sequence[Lease], ttl: timedelta) -> RenewAnswer:
+        if self.silent_for:
+            self.silent_for -= 1
+            raise StorageError("not now")
+        return await super().renew(leases, ttl)
+
+
+async def test_whether_it_is_committed_is_asked_until_there_is_an_answer(namespace: str, accounts: Accounts) -> None:
+    """A try more on a guess could have the effect twice."""
+    storage = Mute(servers.postgres().dsn, namespace=namespace)
+    results: list[JobResult] = []
+
+    async def pay() -> None:
+        async with accounts.pool.acquire() as connection, connection.transaction():
+            await accounts.pay_in(connection)
+            await current_run().settle_in(connection)
+        storage.silent_for = 3
+        raise ConnectionError
+
+    async with AsyncScheduler(storage=storage, storage_poll_interval=0.5) as s:
+        await s.add_one_shot_job("pay", "Pay", pay, 0.01, max_retries=3, on_result=results.append)
+        await until(lambda: asyncio.sleep(0, results))
+    assert [result.status for result in results] == [JobStatus.COMPLETED]
+    assert (storage.silent_for, await accounts.count()) == (0, 1)
+    await storage.close()
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+async def test_a_stop_that_cannot_wait_for_the_answer_leaves_it_to_the_storage(
+    namespace: str, accounts: Accounts, is_committed: bool
+) -> None:
+    """The run is given back; that does nothing to one that is settled."""
+    storage = Mute(servers.postgres().dsn, namespace=namespace)
+
+    async def pay() -> None:
+        async with accounts.pool.acquire() as connection, connection.transaction():
+            await accounts.pay_in(connection)
+            await current_run().settle_in(connection)
+            storage.silent_for = 10_000
+            if not is_committed:
+                raise ConnectionError
+        raise ConnectionError
+
+    s = AsyncScheduler(storage=storage, storage_poll_interval=0.5)
+    await s.start()
+    await s.add_one_shot_job("pay", "Pay", pay, 0.01, max_retries=3)
+    await until(lambda: asyncio.sleep(0, 0 < storage.silent_for < 10_000))
+    await s.stop(timeout=0)
+    record = await storage.get_job("pay")
+    assert (record.owner, record.run_count, record.next_run is None) == (None, is_committed, is_committed)
+    assert await accounts.count() == is_committed
+    await storage.close()
 
 
 async def test_a_process_that_is_killed_after_the_commit_has_done_its_run(
