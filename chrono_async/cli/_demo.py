@@ -100,8 +100,9 @@ def print_told(console: Console, told: Told) -> None:
 
 
 def _cluster(folder: Path, terms: Terms, say: Callable[..., None]) -> Told:
-    figures = asyncio.run(Cluster(folder, terms, say).run())
-    return Told(figures, table_of_cluster(figures), remarks_on_cluster(figures))
+    cluster = Cluster(folder, terms, say)
+    figures = asyncio.run(cluster.run())
+    return Told(figures, table_of_cluster(figures), remarks_on_cluster(figures, is_played_out=cluster.is_played_out))
 
 
 def _two_processes(folder: Path, say: Callable[..., None]) -> Told:

@@ -63,6 +63,8 @@ class Cluster:
         self._stage = Stage(folder, "_demo_cluster_worker", say, settings={URL: url, NAMESPACE: namespace})
         self._place = f"the SQLite file {folder / 'jobs.db'}" if self._is_own_file else f"the namespace {namespace}"
         self._befallen: set[int] = set()
+        self.is_played_out: bool = False
+        """Whether all that was to befall the workers has."""
 
     async def run(self) -> list[ClusterFigures]:
         """Play it, and count; a namespace on a user's server is removed at the end."""
@@ -83,7 +85,7 @@ class Cluster:
         await stage.sleep_until(start)
         stage.say(f"{len(first)} jobs run in four processes, which share {self._place}")
         end = start + timedelta(seconds=self._seconds)
-        await within(self._seconds + PATIENCE, self._story(start, end))
+        self.is_played_out = await within(self._seconds + PATIENCE, self._story(start, end))
         await within(PATIENCE, until_done(self._desk, end))
         await stage.stop_workers()
         return await self._count(first, end)
@@ -178,9 +180,10 @@ def table_of_cluster(figures: list[ClusterFigures]) -> Table:
     return table
 
 
-def remarks_on_cluster(figures: list[ClusterFigures]) -> list[str]:
+def remarks_on_cluster(figures: list[ClusterFigures], *, is_played_out: bool) -> list[str]:
     """Return a sentence for each thing that the table's columns do not show."""
     return [
+        *(() if is_played_out else ("not all that was to happen came to pass in time",)),
         "taken over: begun by a process that was killed or frozen, finished by another",
         "refused: the result of a run whose lease had passed to another process",
         *(f"{job.job}: {job.skipped} fire times overlapped a run, and were skipped" for job in figures if job.skipped),

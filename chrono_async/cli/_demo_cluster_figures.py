@@ -29,7 +29,8 @@ class ClusterFigures:
     refused: int
     """Runs whose result did not count: their lease had passed to another process."""
     duplicates: int
-    """Fire times settled once more, and runs that began once more with no process lost before."""
+    """Fire times settled once more, runs that began once more with no process lost before, and results that counted
+    though their lease had passed to another process."""
     missed: int
     skipped: int
     """Fire times that came while a run was going on, and were folded into the last of them."""
@@ -54,6 +55,8 @@ def count_cluster(
     rows = [row for row in rows if row.job_id == first.id]
     settled = Counter(row.fire_time for row in rows if row.status in _SETTLED)
     lost = Counter(row.fire_time for row in rows if row.status is RunStatus.ABANDONED)
+    lost_tokens = {row.token for row in rows if row.status is RunStatus.ABANDONED}
+    stale = sum(row.status in _SETTLED and row.token in lost_tokens for row in rows)
     begun = Counter(run.fire_time for run in runs)
     skipped = [row.missed for row in rows if row.status is RunStatus.SKIPPED and row.missed is not None]
     pauses = [Pause(first.id, missed.first, missed.last + timedelta(microseconds=1)) for missed in skipped]
@@ -64,7 +67,7 @@ def count_cluster(
         ran=len(settled),
         taken_over=sum(time in lost for time in settled),
         refused=sum(run.is_lost for run in runs),
-        duplicates=_excess(settled, Counter()) + _excess(begun, lost) + len(settled.keys() - due),
+        duplicates=_excess(settled, Counter()) + _excess(begun, lost) + len(settled.keys() - due) + stale,
         missed=len(due - settled.keys()),
         skipped=sum(missed.count for missed in skipped),
         is_counted_alike=last.run_count == settled.total() and settled.keys() <= begun.keys(),

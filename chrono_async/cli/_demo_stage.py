@@ -109,11 +109,13 @@ async def until(is_so: Callable[[], bool]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def within(seconds: float, what: Coroutine[None, None, None]) -> None:
-    """Wait, but not for ever: what has not come to pass by then is seen in the figures."""
+async def within(seconds: float, what: Coroutine[None, None, None]) -> bool:
+    """Wait, but not for ever: what has not come to pass by then is seen in the figures. Whether it has."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await what
+            return True
+    return False
 
 
 async def until_done(desk: AsyncScheduler, end: datetime) -> None:

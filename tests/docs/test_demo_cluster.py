@@ -106,8 +106,10 @@ def logged(second: int, *, attempt: int = 1, pid: int = 1, is_lost: bool = False
     return LoggedRun("a", NOON + second * SECOND, attempt, pid, tries=1, is_going=False, is_lost=is_lost)
 
 
-def row(second: int, status: RunStatus = RunStatus.COMPLETED, missed: Missed | None = None) -> RunRecord:
-    return RunRecord("a", NOON + second * SECOND, status, missed=missed)
+def row(
+    second: int, status: RunStatus = RunStatus.COMPLETED, missed: Missed | None = None, token: int = 1
+) -> RunRecord:
+    return RunRecord("a", NOON + second * SECOND, status, token=token, missed=missed)
 
 
 def count(runs: list[LoggedRun], rows: list[RunRecord], *, counted: int = 2) -> dict[str, Any]:
@@ -145,8 +147,15 @@ def test_a_run_for_no_due_time_is_a_duplicate() -> None:
 def test_a_run_that_began_again_after_a_lease_ran_out_was_taken_over() -> None:
     """The storage has to say so; the result of the one that lost it was refused."""
     runs = [logged(1), logged(2, is_lost=True), logged(2, attempt=2, pid=2)]
-    rows = [row(1), row(2, RunStatus.ABANDONED), row(2)]
+    rows = [row(1), row(2, RunStatus.ABANDONED, token=2), row(2, token=3)]
     assert count(runs, rows) == GOOD | {"taken_over": 1, "refused": 1}
+
+
+def test_a_result_that_counted_though_its_lease_had_passed_to_another_is_a_duplicate() -> None:
+    """The fire time was settled once, but by the wrong one."""
+    runs = [logged(1), logged(2), logged(2, attempt=2, pid=2)]
+    rows = [row(1), row(2, RunStatus.ABANDONED, token=2), row(2, token=2)]
+    assert count(runs, rows)["duplicates"] == 1
 
 
 def test_what_the_overlap_policy_skips_is_not_missed() -> None:

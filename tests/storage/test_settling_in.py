@@ -22,7 +22,7 @@ from chrono_async import (
     current_run,
 )
 from chrono_async.errors import InvalidOptionError
-from chrono_async.events import Event, LeaseLost, RunFinished
+from chrono_async.events import Event, LeaseLost, RunFinished, SchedulerStopped
 from chrono_async.storage import (
     ClaimRequest,
     Granted,
@@ -384,6 +384,29 @@ async def test_a_stop_that_cannot_wait_for_the_answer_leaves_it_to_the_storage(
     record = await storage.get_job("pay")
     assert (record.owner, record.run_count, record.next_run is None) == (None, is_committed, is_committed)
     assert await accounts.count() == is_committed
+    await storage.close()
+
+
+async def test_a_body_that_is_cut_off_before_the_commit_is_not_waited_for(namespace: str, accounts: Accounts) -> None:
+    """Where the storage does not answer either: its run is given back, and none is left behind."""
+    storage = Mute(servers.postgres().dsn, namespace=namespace)
+    stopped: list[Event] = []
+
+    async def pay() -> None:
+        async with accounts.pool.acquire() as connection, connection.transaction():
+            await current_run().settle_in(connection)
+            storage.silent_for = 10_000
+            await asyncio.Event().wait()
+
+    s = AsyncScheduler(storage=storage, storage_poll_interval=0.5)
+    s.subscribe(stopped.append, SchedulerStopped)
+    await s.start()
+    await s.add_one_shot_job("pay", "Pay", pay, 0.01)
+    await until(lambda: asyncio.sleep(0, storage.silent_for))
+    await s.stop(timeout=0)
+    await until(lambda: asyncio.sleep(0, stopped))
+    assert [event.leaked for event in stopped if isinstance(event, SchedulerStopped)] == [()]
+    assert (await storage.get_job("pay")).owner is None
     await storage.close()
 
 
