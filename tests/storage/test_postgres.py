@@ -206,7 +206,7 @@ def spy_on(storage: PostgresStorage) -> list[str]:
         asked.append(name)
         return await fetch(name, *arguments)
 
-    storage._fetch = spy
+    storage._connections.fetch = storage._fetch = spy  # type: ignore[method-assign, assignment]
     return asked
 
 
