@@ -4,7 +4,7 @@ The commands, put together.
 
 import typer
 
-from . import _demo, _schedules
+from . import _demo, _schedules, _storages
 
 app = typer.Typer(
     name="chrono-async",
@@ -16,3 +16,4 @@ app = typer.Typer(
 app.command("next")(_schedules.next_)
 app.command("explain")(_schedules.explain)
 app.command("demo")(_demo.demo)
+app.command("migrate")(_storages.migrate)

@@ -3,174 +3,172 @@ The command `demo`: two worker processes on one state file, some seconds of real
 
 A job fails and is retried, one never ends and is timed out, one is paused and resumed, and a worker is killed with
 `kill -9` in the middle of a run. What came of it is counted, not told; a missed or repeated run makes the exit code 1.
+With `--cluster` it is another play: see `_demo_cluster`.
 """
 
 import asyncio
 import json
 import os
 import signal
-import sys
 import tempfile
-from asyncio.subprocess import Process
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple, Protocol
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from chrono_async import JobInfo, JobStatus, SystemClock
+from chrono_async import JobInfo, JobStatus
 
-from ._demo_figures import Figures, LoggedRun, Pause, count, read_log
+from ._demo_cluster import Cluster, Terms, remarks_on_cluster, table_of_cluster
+from ._demo_figures import Figures, Pause, count
+from ._demo_stage import PATIENCE, Stage, until, until_done, within
 from ._demo_worker import LEASE, REPORT_TAKES, add_jobs, make_scheduler
+from ._storages import failure_in_one_line
 
 _SECONDS = 7.5
 """How long the jobs run."""
-_PATIENCE = 20.0
-"""Seconds that a slow machine gets on top, for whatever is waited for."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")]
+AsCluster = Annotated[bool, typer.Option("--cluster", help="Four processes: kill one, freeze one, drain one.")]
+StorageUrl = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", help="With --cluster: a PostgreSQL or Redis instead of a SQLite file."),
+]
+Seconds = Annotated[float, typer.Option(min=5, max=3600, help="With --cluster: how long the jobs run.")]
 
 
-def demo(as_json: AsJson = False) -> None:  # noqa: FBT002  # a flag of the command line
-    """Run jobs in two processes for about ten seconds, kill one of them, and count what ran."""
+def demo(
+    as_json: AsJson = False,  # noqa: FBT002  # flags of the command line
+    cluster: AsCluster = False,  # noqa: FBT002
+    storage: StorageUrl = None,
+    seconds: Seconds = 20,
+) -> None:
+    """Run jobs in several processes for some seconds, kill one of them, and count what ran."""
     console = Console(quiet=as_json)
-    with tempfile.TemporaryDirectory(prefix="chrono-async-demo-") as folder:
-        figures = asyncio.run(Demo(Path(folder), console.print).run())
-        is_ok = all(job.ok for job in figures)
-        if not is_ok:
+    if storage is not None and not cluster:
+        raise typer.BadParameter("is for --cluster", param_hint="--storage")
+    with tempfile.TemporaryDirectory(prefix="chrono-async-demo-") as folder, failure_in_one_line(storage or ""):
+        if cluster:
+            told = _cluster(Path(folder), Terms(storage, seconds), console.print)
+        else:
+            told = _two_processes(Path(folder), console.print)
+        if not told.is_ok:
             typer.echo("".join(log.read_text() for log in Path(folder).glob("worker-*.log")), err=True)
     if as_json:
-        typer.echo(json.dumps({"ok": is_ok, "jobs": [job.as_dict() for job in figures]}, indent=2))
+        typer.echo(json.dumps({"ok": told.is_ok, "jobs": [job.as_dict() for job in told.figures]}, indent=2))
+    print_told(console, told)
+    raise typer.Exit(0 if told.is_ok else 1)
+
+
+class Counted(Protocol):
+    """A job's line of figures, whatever they are."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether each due time ran, once."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what JSON can hold."""
+
+
+class Told(NamedTuple):
+    """What a play came to."""
+
+    figures: Sequence[Counted]
+    table: Table
+    remarks: list[str]
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether all is as it should be."""
+        return all(job.ok for job in self.figures)
+
+
+def print_told(console: Console, told: Told) -> None:
+    """Print the table, the remarks and the verdict."""
     console.print()
-    console.print(table_of(figures))
+    console.print(told.table)
     console.print()
-    for sentence in remarks_on(figures):
+    for sentence in told.remarks:
         console.print(f"  {sentence}", highlight=False)
-    verdict = "Every due time ran once." if is_ok else "That is not as it should be: see the figures."
-    console.print(verdict, style="bold green" if is_ok else "bold red", highlight=False)
-    raise typer.Exit(0 if is_ok else 1)
+    verdict = "Every due time ran once." if told.is_ok else "That is not as it should be: see the figures."
+    console.print(verdict, style="bold green" if told.is_ok else "bold red", highlight=False)
+
+
+def _cluster(folder: Path, terms: Terms, say: Callable[..., None]) -> Told:
+    cluster = Cluster(folder, terms, say)
+    figures = asyncio.run(cluster.run())
+    return Told(figures, table_of_cluster(figures), remarks_on_cluster(figures, is_played_out=cluster.is_played_out))
+
+
+def _two_processes(folder: Path, say: Callable[..., None]) -> Told:
+    figures = asyncio.run(Demo(folder, say).run())
+    return Told(figures, table_of(figures), remarks_on(figures))
 
 
 class Demo:
     """What happens, from the first worker's start to the last one's end."""
 
     def __init__(self, folder: Path, say: Callable[..., None]) -> None:
-        self._folder, self._print = folder, say
-        self._clock = SystemClock()
-        self._workers: list[Process] = []
+        self._folder = folder
+        self._stage = Stage(folder, "_demo_worker", say)
         self._pauses: list[Pause] = []
         self._desk = make_scheduler(folder, f"desk-{os.getpid()}")  # never started: it only asks and tells
 
     async def run(self) -> list[Figures]:
         """Play it, and count."""
-        start = self._clock.now().replace(microsecond=0) + timedelta(seconds=2)
+        stage = self._stage
+        start = stage.clock.now().replace(microsecond=0) + timedelta(seconds=2)
         first = await add_jobs(self._desk, self._folder, start)
         try:
             for name in ("worker-a", "worker-b"):
-                await self._start_worker(name)
-            await self._sleep_until(start)
-            self._say(f"{len(first)} jobs run in two processes, which share {self._folder / 'jobs.yaml'}")
+                await stage.start_worker(name)
+            await stage.sleep_until(start)
+            stage.say(f"{len(first)} jobs run in two processes, which share {self._folder / 'jobs.yaml'}")
             end = start + timedelta(seconds=_SECONDS)
-            await self._within(_SECONDS + _PATIENCE, self._story(start, end))
-            await self._within(_PATIENCE, self._until_done(end))
+            await within(_SECONDS + PATIENCE, self._story(start, end))
+            await within(PATIENCE, until_done(self._desk, end))
         finally:
-            await self._stop_workers()
+            await stage.stop_workers()
         return await self._count(first, end)
-
-    async def _within(self, seconds: float, what: Coroutine[None, None, None]) -> None:
-        """Wait, but not for ever: what has not come to pass by then is seen in the figures."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await what
 
     async def _story(self, start: datetime, end: datetime) -> None:
         async with asyncio.TaskGroup() as story:
             story.create_task(self._kill_and_restart())
             story.create_task(self._pause_and_resume(start))
-            story.create_task(self._sleep_until(end))
-
-    async def _start_worker(self, name: str) -> Process:
-        errors = (self._folder / f"{name}.log").open("ab")
-        command = (sys.executable, "-m", "chrono_async.cli._demo_worker", str(self._folder), name)
-        worker = await asyncio.create_subprocess_exec(*command, stdout=errors, stderr=errors)
-        errors.close()
-        self._workers.append(worker)
-        self._say(f"{name} started, process {worker.pid}")
-        return worker
+            story.create_task(self._stage.sleep_until(end))
 
     async def _kill_and_restart(self) -> None:
-        run = await self._until_in_the_middle_of_report()
+        stage = self._stage
+        run = await stage.in_the_middle_of(lambda run: run.job_id == "report", REPORT_TAKES)
         os.kill(run.pid, signal.SIGKILL)
-        self._say(f"process {run.pid} killed with -9 while it ran 'report' of {run.fire_time:%H:%M:%S}")
+        stage.say(f"process {run.pid} killed with -9 while it ran 'report' of {run.fire_time:%H:%M:%S}")
         await asyncio.sleep(REPORT_TAKES)
-        await self._start_worker("worker-c")
-        await _until(lambda: any(run.job_id == "report" and run.attempt > 1 for run in self._logged()))
-        self._say(f"another process took that run over, once the lease of {LEASE} s had ended")
-
-    async def _until_in_the_middle_of_report(self) -> LoggedRun:
-        await _until(lambda: bool(self._reports_going()))
-        begun = self._reports_going()
-        await asyncio.sleep(REPORT_TAKES / 3)
-        still_going = [run for run in self._reports_going() if run in begun]
-        return still_going[0] if still_going else await self._until_in_the_middle_of_report()
-
-    def _reports_going(self) -> list[LoggedRun]:
-        return [run for run in self._logged() if run.job_id == "report" and run.is_going]
+        await stage.start_worker("worker-c")
+        await until(lambda: any(run.job_id == "report" and run.attempt > 1 for run in stage.logged()))
+        stage.say(f"another process took that run over, once the lease of {LEASE} s had ended")
 
     async def _pause_and_resume(self, start: datetime) -> None:
-        await self._sleep_until(start + timedelta(seconds=2.5))
+        await self._stage.sleep_until(start + timedelta(seconds=2.5))
         paused = await self._desk.pause_job("digest")
-        self._say("'digest' paused")
+        self._stage.say("'digest' paused")
         while paused.status is JobStatus.RUNNING:  # a run that is going moves the pointer yet
             await asyncio.sleep(0.05)
             paused = await self._desk.get_job("digest")
         await asyncio.sleep(2)
         resumed = await self._desk.resume_job("digest")
-        self._say("'digest' resumed")
+        self._stage.say("'digest' resumed")
         if paused.next_run and resumed.next_run:
             self._pauses.append(Pause("digest", paused.next_run, resumed.next_run))
 
-    async def _until_done(self, end: datetime) -> None:
-        """Wait until all that was due by the end has been settled."""
-        while any(_is_behind(job, end) for job in await self._desk.list_jobs()):  # noqa: ASYNC110  # other processes
-            await asyncio.sleep(0.1)
-
-    async def _stop_workers(self) -> None:
-        """Let the workers drain."""
-        for worker in self._workers:
-            with suppress(ProcessLookupError):
-                worker.terminate()
-        for worker in self._workers:
-            await worker.wait()
-
     async def _count(self, first: list[JobInfo], end: datetime) -> list[Figures]:
-        logged, rows = self._logged(), await self._desk.list_runs(limit=1000)
+        logged, rows = self._stage.logged(), await self._desk.list_runs(limit=1000)
         last = {job.id: job for job in await self._desk.list_jobs()}
         return [count(job, last[job.id], logged, rows, pauses=self._pauses, end=end) for job in first]
-
-    def _logged(self) -> list[LoggedRun]:
-        return read_log(self._folder / "runs.jsonl")
-
-    async def _sleep_until(self, moment: datetime) -> None:
-        await asyncio.sleep(max(0.0, (moment - self._clock.now()).total_seconds()))
-
-    def _say(self, what: str) -> None:
-        self._print(f"{self._clock.now():%H:%M:%S}  {what}", highlight=False, markup=False, soft_wrap=True)
-
-
-async def _until(is_so: Callable[[], bool]) -> None:
-    """Look until it is so: it comes about in other processes, which cannot set an event here."""
-    while not is_so():  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
-
-
-def _is_behind(job: JobInfo, end: datetime) -> bool:
-    return job.next_run is not None and job.next_run <= end
 
 
 def table_of(figures: list[Figures]) -> Table:

@@ -5,11 +5,11 @@ storage what it made of it.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chrono_async import (
     CronSchedule,
@@ -43,6 +43,8 @@ class LoggedRun:
     tries: int = 0
     errors: list[str] = field(default_factory=list)
     is_going: bool = True
+    is_lost: bool = False
+    """Whether its lease passed to another process: its result does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,9 @@ def read_log(path: Path) -> list[LoggedRun]:
         if not text.endswith("\n"):
             break
         line = json.loads(text)
+        if "lost" in line:
+            _note_lost(runs.values(), line)
+            continue
         key = line["job"], line["fire_time"], line["attempt"], line["pid"]
         run = runs.setdefault(
             key, LoggedRun(line["job"], datetime.fromisoformat(line["fire_time"]), line["attempt"], line["pid"])
@@ -91,6 +96,13 @@ def read_log(path: Path) -> list[LoggedRun]:
         if line["error"]:
             run.errors.append(line["error"])
     return list(runs.values())
+
+
+def _note_lost(runs: Iterable[LoggedRun], line: Mapping[str, Any]) -> None:
+    fire_time = datetime.fromisoformat(line["fire_time"])
+    for run in runs:
+        if (run.job_id, run.fire_time, run.pid) == (line["job"], fire_time, line["pid"]):
+            run.is_lost = True
 
 
 def count(

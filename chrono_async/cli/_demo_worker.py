@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from chrono_async import AsyncScheduler, JobInfo, JobOptions, Misfire, Overlap, current_run, storage
+from chrono_async.events import LeaseLost
 
 LEASE = 2
 """Seconds after which a killed worker's run is taken over."""
@@ -39,17 +40,19 @@ class Log:
             raise
         self._write(ended=True)
 
+    def note_lost(self, event: LeaseLost) -> None:
+        """Note that the result of a run here does not count: another process has taken it over."""
+        self._append({"job": event.job_id, "fire_time": event.fire_time.isoformat(), "lost": True})
+
     def _write(self, *, ended: bool, error: str = "") -> None:
         run = current_run()
-        line = {
-            "job": run.job_id,
-            "fire_time": run.fire_time.isoformat(),
-            "attempt": run.attempt,
-            "pid": os.getpid(),
-            "ended": ended,
-            "error": error,
-        }
-        os.write(self._file, json.dumps(line).encode() + b"\n")
+        fire_time = run.fire_time.isoformat()
+        self._append(
+            {"job": run.job_id, "fire_time": fire_time, "attempt": run.attempt, "ended": ended, "error": error}
+        )
+
+    def _append(self, line: dict[str, object]) -> None:
+        os.write(self._file, json.dumps(line | {"pid": os.getpid()}).encode() + b"\n")
 
 
 async def work(log: Log, seconds: float) -> None:

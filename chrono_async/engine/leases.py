@@ -50,7 +50,10 @@ class LeaseKeeper:
     async def _renew(self) -> None:
         """Renew all at once. A lease that is lost belongs to somebody else by now, or its job is gone."""
         state = self._state
-        sent, runs = state.time.boot(), {run.lease: run for run in state.runs}
+        # What a body has written in a transaction of its own is locked until that ends: it would hold up all leases.
+        sent, runs = state.time.boot(), {run.lease: run for run in state.runs if run.written is None}
+        if not runs:
+            return
         try:
             answer = await state.door.ask_dated(
                 state.door.storage.renew(list(runs), state.settings.lock_ttl), limit=self._patience(sent)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from ..errors import InvalidOptionError
-from ..models import JobResult, JobStatus, Lease, run_id
+from ..models import JobResult, JobStatus, Lease, Outcome, run_id
 from ..policies import Missed
 from .registry import LocalJob
 
@@ -51,7 +51,11 @@ class Run:
     task: asyncio.Task[None] | None = None
     why_cancelled: Why | None = None
     is_spent: bool = False
-    """A thread outlived its time: no more tries."""
+    """No more tries: a thread outlived its time, or the lease was found to be lost."""
+    written: Outcome | None = None
+    """What the body has written in a transaction of its own, which it may not have committed yet; see `settling_in`."""
+    is_written: bool = False
+    """That transaction was not undone: the lease is gone."""
     not_before: datetime | None = None
     """The run is given back, to be tried again from then on."""
     lost: asyncio.Event | None = None

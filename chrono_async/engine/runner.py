@@ -6,7 +6,6 @@ The body's every ending is caught here, `SystemExit` too: it harms only itself. 
 
 import asyncio
 import inspect
-import logging
 import random
 from collections.abc import Mapping
 from datetime import timedelta
@@ -15,15 +14,15 @@ from typing import Any
 from anyio import CapacityLimiter
 
 from .._threads import run_in_thread
+from ..errors import StorageError
 from ..events import RunStarted
-from ..models import JobStatus, PointerMove, RunRecord, RunStatus
-from ..policies import MAX_ATTEMPTS, Missed, Move, move_after_run
+from ..models import JobStatus
+from ..policies import MAX_ATTEMPTS
 from . import context
+from .outcomes import outcome_of, row_of, status_of
 from .run import Run, Why, arguments_of
 from .settler import Settler
 from .state import State
-
-_logger = logging.getLogger("chrono_async")
 
 
 class PoisonedError(RuntimeError):
@@ -58,7 +57,7 @@ class Runner:
             self._end(run, asyncio.CancelledError())
 
     async def _run(self, run: Run) -> None:
-        context.enter(run)
+        context.enter(run, self._state)
         run.started = self._state.time.now()
         if not self._state.bus.is_silent:
             self._state.bus.tell(RunStarted(run.started, run.job.id, run.fire_time, run.attempt, run.manual))
@@ -78,7 +77,9 @@ class Runner:
                 return asyncio.CancelledError(str(Why.LEASE_LOST))
             run.tries += 1
             error = await self._try_once(run)
-            if error is None or not _wants_retry(run, error) or not await self._reaches_next_try(run):
+            if error is None or await self._has_written(run) or not _wants_retry(run, error):
+                return error
+            if not await self._reaches_next_try(run):
                 return error
 
     async def _try_once(self, run: Run) -> BaseException | None:
@@ -129,37 +130,46 @@ class Runner:
         run.not_before = None if run.at_most_once else not_before
         return False
 
+    async def _has_written(self, run: Run) -> bool:
+        """
+        Whether a body that failed had written its outcome in a transaction of its own which was committed all the same.
+
+        The lease tells: it is gone then. While such a transaction is undecided a renewal does not answer.
+        """
+        while run.written is not None and not run.is_written:
+            try:
+                run.is_written = not await self._is_held(run)
+            except StorageError:
+                if run.why_cancelled is not None:
+                    break  # what is written next is as conditional as ever; so it does not matter much
+                await asyncio.sleep(self._state.door.pause())
+        return run.is_written
+
+    async def _is_held(self, run: Run) -> bool:
+        """Whether the lease is still ours: nothing is written then, and the lease is extended."""
+        state, sent = self._state, self._state.time.boot()
+        answer = await state.door.ask(state.door.storage.renew([run.lease], state.settings.lock_ttl))
+        if answer.lost:
+            return False
+        run.written = None
+        run.trust_until = max(run.trust_until, sent + state.settings.trust / timedelta(seconds=1))
+        return True
+
     def _end(self, run: Run, error: BaseException | None) -> None:
         """Say how the run ended, and hand it to the settler."""
-        run.finished = self._state.time.now()
-        run.error, run.status = error, _status_of(error)
+        now, instance_id = self._state.time.now(), self._state.settings.instance_id
+        written = run.written if error is None else None
+        run.finished = now if written is None else written.run.finished
+        run.error, run.status = error, status_of(error)
         is_cut_short = run.status is JobStatus.CANCELLED
-        row = _row(run, self._state.settings.instance_id)
         if run.not_before is not None:
             self._settler.release(run)
-        elif is_cut_short and run.why_cancelled in {Why.LEASE_LOST, Why.REMOVED}:
+        elif is_cut_short and run.why_cancelled in {Why.LEASE_LOST, Why.REMOVED} and not run.is_written:
             self._settler.drop(run)
-        elif is_cut_short and run.why_cancelled is Why.STOPPING and not run.at_most_once:
-            self._settler.release(run, row)
+        elif is_cut_short and run.why_cancelled is Why.STOPPING and not run.at_most_once and not run.is_written:
+            self._settler.release(run, row_of(run, error, now, instance_id))
         else:
-            self._settler.settle(run, row, *self._move(run))
-
-    def _move(self, run: Run) -> tuple[PointerMove | None, Missed | None]:
-        """Say where the pointer goes: nowhere any more, if a schedule of a user's own fails; and that is told."""
-        if not run.moves_pointer:
-            return None, None
-        try:
-            move = move_after_run(
-                run.job.schedule,
-                run.fire_time,
-                run.claimed_at,
-                run.finished or run.claimed_at,
-                run.job.policies.overlap,
-            )
-        except Exception:
-            _logger.exception("the schedule of job %r failed; the job has no next run", run.job.id)
-            move = Move(None)
-        return PointerMove(run.expected, run.revision, move.next_run, move.queued, run.at_most_once), move.skipped
+            self._settler.settle(run, written or outcome_of(run, error, now, instance_id))
 
 
 def _wants_retry(run: Run, error: BaseException) -> bool:
@@ -180,41 +190,3 @@ async def _outlast(thread: asyncio.Task[Any]) -> None:
             await asyncio.wait([thread])
         except asyncio.CancelledError:
             continue
-
-
-def _status_of(error: BaseException | None) -> JobStatus:
-    if error is None:
-        return JobStatus.COMPLETED
-    return JobStatus.CANCELLED if isinstance(error, asyncio.CancelledError) else JobStatus.FAILED
-
-
-def _row_status(status: JobStatus) -> RunStatus:
-    if status is JobStatus.COMPLETED:
-        return RunStatus.COMPLETED
-    return RunStatus.CANCELLED if status is JobStatus.CANCELLED else RunStatus.FAILED
-
-
-def _row(run: Run, instance_id: str) -> RunRecord:
-    return RunRecord(  # by position: names cost twice as much, and every run pays
-        run.job.id,
-        run.fire_time,
-        _row_status(run.status),
-        instance_id,
-        run.attempt,
-        run.lease.token,
-        run.manual,
-        run.started,
-        run.finished,
-        "" if run.error is None else describe(run.error),
-        run.tries - 1 if run.tries else 0,
-        run.missed,
-    )
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception as text for the record: type and message, whatever its `__str__` does."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - a job's own exception may be broken in any way
-        text = "(its message cannot be read)"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

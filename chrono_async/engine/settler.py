@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 from ..errors import StorageError
 from ..events import FireTimesMissed, FireTimesSkipped, LeaseLost, RunFinished, RunReleased
-from ..models import JobStatus, Outcome, PointerMove, Release, RunRecord, RunStatus, SettleVerdict
-from ..policies import Missed
+from ..models import JobStatus, Outcome, Release, RunRecord, SettleVerdict
 from .run import Run
 from .state import State
 
@@ -46,12 +45,9 @@ class Settler:
     def __len__(self) -> int:
         return len(self._waiting) + self._under_way
 
-    def settle(self, run: Run, row: RunRecord, move: PointerMove | None, skipped: Missed | None) -> None:
+    def settle(self, run: Run, outcome: Outcome) -> None:
         """Take in how a run ended."""
-        skipped_row = None
-        if skipped is not None:
-            skipped_row = RunRecord(run.job.id, skipped.first, RunStatus.SKIPPED, row.instance_id, missed=skipped)
-        self._put(_Ended(run, Outcome(run.lease, row, move, skipped_row)))
+        self._put(_Ended(run, outcome))
 
     def release(self, run: Run, row: RunRecord | None = None) -> None:
         """Take in a run that is to be given back: for a later try, or because this instance stops."""
@@ -132,6 +128,8 @@ class Settler:
             state.arm(settled.due)
             if settled.verdict is SettleVerdict.STALE:
                 self._tell_lost(run)
+            elif settled.verdict is SettleVerdict.REPEATED and run.written is not None and run.error is not None:
+                self._tell_finished(run, _what_counts(run, run.written))
             else:
                 self._tell_finished(run, outcome)
 
@@ -171,6 +169,13 @@ class Settler:
             bus.tell(FireTimesSkipped(now, job.id, outcome.skipped.missed))
         if bus.wants(RunFinished):
             bus.tell(RunFinished(now, job.id, run.result()))
+
+
+def _what_counts(run: Run, written: Outcome) -> Outcome:
+    """Let a run count as its body wrote it in a transaction of its own, whatever the body came to after that."""
+    _logger.warning("job %r failed after its outcome was committed, which counts", run.job.id, exc_info=run.error)
+    run.error, run.status, run.finished = None, JobStatus.COMPLETED, written.run.finished
+    return written
 
 
 async def _call_back(run: Run) -> None:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ._texts import run_from_json as run_from_json
     from ._texts import run_to_json as run_to_json
     from .base import LeasingStorage as LeasingStorage
+    from .base import SettlesInTransaction as SettlesInTransaction
     from .base import Storage as Storage
     from .file import FileStorage as FileStorage
     from .memory import InMemoryStorage as InMemoryStorage
@@ -115,6 +116,7 @@ _HOMES = {
     "PostgresStorage": ".postgres",
     "RedisStorage": ".redis",
     "SQLiteStorage": ".sqlite",
+    "SettlesInTransaction": ".base",
     "Storage": ".base",
     "as_leasing": ".portable",
     "open_storage": ".opening",
@@ -158,6 +160,7 @@ __all__ = [
     "SettleAnswer",
     "SettleVerdict",
     "Settled",
+    "SettlesInTransaction",
     "Sheet",
     "Storage",
     "Stored",

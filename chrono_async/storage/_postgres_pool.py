@@ -79,6 +79,14 @@ class Pool(Protocol):
         """End all connections at once."""
 
 
+class Fetch(Protocol):
+    """A way to the server."""
+
+    def __call__(self, name: str, *arguments: Any) -> Awaitable[list[Any]]:
+        """Execute the statement of this name, and return its rows."""
+        ...
+
+
 class ConflictError(StorageError):
     """The server chose another statement over this one: nothing was written, and it can be asked again."""
 
@@ -112,6 +120,19 @@ class Connections:
         """Execute the statement of this name, and return its rows."""
         async with self._edge(), (await self._pool()).acquire(timeout=self._limit) as connection:
             return cast(list[Any], await connection.fetch(self._statements[name], *arguments))
+
+    def within(self, connection: object) -> Fetch:
+        """Return the way to the server that leads over a user's connection, and through the transaction it is in."""
+        if not isinstance(connection, asyncpg.Connection | asyncpg.pool.PoolConnectionProxy):
+            raise InvalidOptionError("connection", connection, "must be a connection of asyncpg")
+
+        async def fetch(name: str, *arguments: Any) -> list[Any]:
+            async with self._edge():
+                if not connection.is_in_transaction():
+                    raise InvalidOptionError("connection", connection, "must be in a transaction that you have begun")
+                return cast(list[Any], await connection.fetch(self._statements[name], *arguments))
+
+        return fetch
 
     @contextlib.asynccontextmanager
     async def _edge(self) -> AsyncIterator[None]:

@@ -9,6 +9,10 @@ SELECT schema_version FROM chrono_meta;
 SELECT statement_timestamp(), m.token_floor, m.revision_floor, j.version, {j.columns}
 FROM chrono_meta m LEFT JOIN chrono_jobs j ON j.id = ANY ($1::text[]);
 
+-- name: lock
+-- Before a job is settled in a user's transaction: so nobody changes it between that it is read and written there.
+SELECT FROM chrono_jobs WHERE id = $1 FOR UPDATE;
+
 -- name: write
 -- Rows are locked in the order of their ids, so that no two such statements can wait for each other. A row whose
 -- version has changed by the time its lock is free is none of `held`: somebody else was first. No two lists are joined,
@@ -121,3 +125,6 @@ WHERE seq IN (SELECT seq FROM chrono_runs ORDER BY seq LIMIT 1000) AND added < s
 
 -- name: notify
 SELECT pg_notify($1, $2);
+
+-- name: erase
+DROP TABLE IF EXISTS chrono_meta, chrono_jobs, chrono_runs, chrono_instances;

@@ -114,6 +114,11 @@ class Link:
         with translated():
             await (await self.client()).execute_command("PUBLISH", self.channel, word)
 
+    async def erase(self) -> None:
+        """Delete all keys."""
+        with translated():
+            await (await self.client()).execute_command("DEL", *self._keys)
+
     async def hear(self) -> AsyncGenerator[str, None]:
         """Yield an empty word when it has begun to hear, and then each that is said."""
         with translated():

@@ -27,6 +27,7 @@ from ..models import (
     RenewAnswer,
     RunRecord,
     SettleAnswer,
+    Settled,
     Trigger,
 )
 
@@ -182,4 +183,18 @@ class LeasingStorage(Storage, Protocol):
 
     def changes(self) -> AsyncIterator[None]:
         """Yield at once when another instance has changed something. Only a hint: the poll is the net under it."""
+        ...
+
+
+@runtime_checkable
+class SettlesInTransaction(Protocol):
+    """What a storage can do whose jobs lie in a database in which users keep their own things, too."""
+
+    async def settle_in(self, connection: object, outcome: Outcome) -> Settled:
+        """
+        Settle as `settle` does, in the transaction that a user's connection is in: with it or not at all.
+
+        From then until that transaction has ended, a renewal of this lease does not answer. `InvalidOptionError` for
+        what is no connection to this database, or in no transaction.
+        """
         ...

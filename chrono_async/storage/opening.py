@@ -11,15 +11,18 @@ from .base import LeasingStorage
 
 
 class Kind(NamedTuple):
-    """Where a storage's class lives, and whether it is given a path or the URL as it is."""
+    """Where a storage's class lives, whether it is given a path or the URL as it is, and whether it has namespaces."""
 
     module: str
     name: str
     takes_path: bool = False
+    has_namespaces: bool = True
 
 
+_MEMORY = Kind("memory", "InMemoryStorage", has_namespaces=False)
+_FILE = Kind("file", "FileStorage", takes_path=True, has_namespaces=False)
 _KINDS = {
-    "file": Kind("file", "FileStorage", takes_path=True),
+    "file": _FILE,
     "sqlite": Kind("sqlite", "SQLiteStorage", takes_path=True),
     "postgres": Kind("postgres", "PostgresStorage"),
     "postgresql": Kind("postgres", "PostgresStorage"),
@@ -28,19 +31,32 @@ _KINDS = {
 }
 
 
-def open_storage(url: str) -> LeasingStorage:
+def open_storage(url: str, *, namespace: str | None = None, history: int | None = None) -> LeasingStorage:
     """
     Return the storage that a URL names; it connects when it is first used.
 
-    `memory:`, `file:jobs.yaml`, `file:///var/lib/app/jobs.json`, `sqlite:jobs.db`, or just the path of a state file.
+    `memory:`, `file:jobs.yaml`, `file:///var/lib/app/jobs.json`, `sqlite:jobs.db`, `postgresql://host/db`,
+    `redis://host`, or just the path of a state file. `namespace` and `history`, the runs that are kept of each job, are
+    the storage's own options.
     """
+    kind, where = _kind_of(url)
+    options: dict[str, object] = {} if history is None else {"history": history}
+    if namespace is not None:
+        if not kind.has_namespaces:
+            raise InvalidOptionError("namespace", namespace, f"{kind.name} has none")
+        options["namespace"] = namespace
+    return cast(LeasingStorage, _load(kind, url)(*where, **options))
+
+
+def _kind_of(url: str) -> tuple[Kind, tuple[str, ...]]:
+    """Return the kind of storage, and what it is given to find its place."""
     scheme, colon, _ = url.partition(":")
     if scheme == "memory" and colon:
-        return cast(LeasingStorage, _load(Kind("memory", "InMemoryStorage"), url)())
+        return _MEMORY, ()
     if not colon or scheme not in _KINDS:
-        return cast(LeasingStorage, _load(_KINDS["file"], url)(_refuse_other_schemes(url)))
+        return _FILE, (_refuse_other_schemes(url),)
     kind = _KINDS[scheme]
-    return cast(LeasingStorage, _load(kind, url)(_path(url) if kind.takes_path else url))
+    return kind, (_path(url) if kind.takes_path else url,)
 
 
 def _refuse_other_schemes(url: str) -> str:

@@ -5,31 +5,27 @@ A verb is two statements: one reads the jobs it concerns, one writes what became
 nobody has written it meanwhile. The server's clock is the only one: all times are its own.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime, timedelta
 
 from ..durations import Duration, to_positive
 from ..errors import InvalidOptionError
-from ..models import Due, DuePage, InstanceInfo, JobRecord, RunRecord
+from ..models import Due, DuePage, InstanceInfo, JobRecord, Outcome, RunRecord, Settled
 from ._channel import Channel
 from ._doors import in_utc
-from ._optimistic import Reading, Written
-from ._postgres_pool import ConflictError, Connections, Pool
-from ._postgres_rows import Reader, arguments_of, bad_character, due_of_row, job_row, record_of, values_of
+from ._postgres_ledger import PostgresLedger
+from ._postgres_pool import Connections, Pool
+from ._postgres_rows import Reader, bad_character, due_of_row, record_of
 from ._postgres_sql import Statements
 from ._postgres_upkeep import Bounds, Upkeep
-from ._recalling import RecallingLedger
-from ._rows import COLUMNS, JobRow, kept_of, run_of
-from ._sheet import Change, Floors, Kept, Stored
-from ._shelf import Moment
+from ._rows import run_of
 
 _HEARD_OF = timedelta(minutes=10)
 _PAGE = 1000
-_OWNER = COLUMNS.index("owner")
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
-class PostgresStorage(RecallingLedger[JobRow]):
+class PostgresStorage(PostgresLedger):
     """
     A storage in the database that a DSN or a pool of asyncpg leads to.
 
@@ -65,11 +61,8 @@ class PostgresStorage(RecallingLedger[JobRow]):
             max_size=max_connections,
             statement_cache_size=statement_cache_size,
         )
-        super().__init__()
-        self._keeps_history = history > 0
-        self._history = max(0, history)
-        self._upkeep = Upkeep(self._connections, Bounds(self._history, max(0, total_history), age))
-        self._reader = Reader(namespace)
+        self._upkeep = Upkeep(self._connections, Bounds(max(0, history), max(0, total_history), age))
+        super().__init__(self._connections.fetch, Reader(namespace), history, self._upkeep.note)
         self._notifies, self._signal = notify, f"{namespace}_changes"
         self._channel = Channel(self._send, lambda: self._connections.hear(self._signal))
 
@@ -86,59 +79,24 @@ class PostgresStorage(RecallingLedger[JobRow]):
         """Make the tables, or bring them up to date: for a user who may do that, before others use them."""
         await self._connections.migrate()
 
-    # ── the medium's part of a verb ──────────────────────────────────────────────────────────────────────────────────
+    async def erase(self) -> None:
+        """Drop the tables, and with them all jobs: for a namespace that was only tried out."""
+        await self._connections.fetch("erase")
 
-    async def _read(self, job_ids: Sequence[str], *, floors: bool, history: bool) -> Reading[JobRow]:
-        """Read the jobs, the floors and the time in one statement; the history, where it is asked for, after them."""
-        ids = [job_id for job_id in job_ids if bad_character(job_id) is None]
-        rows = await self._connections.fetch("read", ids)
-        stored: dict[str, Stored[JobRow]] = {}
-        unreadable: set[str] = set()
-        for _, _, _, version, *values in rows:
-            if version is not None:
-                row = values_of(values)
-                kept = self._reader.read(row, kept_of)
-                if kept is None:
-                    unreadable.add(row[0])
-                else:
-                    stored[row[0]] = Stored(version, row, kept)
-        now, token_floor, revision_floor = rows[0][:3]
-        runs = await self._runs_of(ids, self._history) if history else []
-        return Reading(
-            Moment(now, now.timestamp()), stored, Floors(token_floor, revision_floor), runs[::-1], unreadable
-        )
+    # ── within a user's transaction ──────────────────────────────────────────────────────────────────────────────────
 
-    async def _write(self, changes: Sequence[Change[JobRow]], floors: Floors | None) -> Written:
-        """Write all that was not changed by somebody else, in one statement."""
-        arguments = arguments_of(changes, floors, with_runs=self._keeps_history)
-        try:
-            ((now, job_ids, version),) = await self._connections.fetch("write", *arguments)
-        except ConflictError:
-            return Written(_BEGINNING, ())
-        written = set(job_ids)
-        if self._keeps_history:
-            self._upkeep.note([run.job_id for change in changes if change.job_id in written for run in change.runs])
-        return Written(now, written, version)
+    async def settle_in(self, connection: object, outcome: Outcome) -> Settled:
+        """
+        Settle in the transaction that a connection of asyncpg is in: it takes effect with that, or not at all.
 
-    def _row_of(self, job_id: str, kept: Kept) -> JobRow:
-        return job_row(job_id, kept)
-
-    def _kept_of(self, row: JobRow) -> Kept:
-        return kept_of(row)
-
-    def _is_claimed(self, row: JobRow) -> bool:
-        return row[_OWNER] is not None
-
-    def _hold(self, **texts: str) -> None:
-        """Refuse a text that PostgreSQL cannot hold, before anything is written."""
-        for name, text in texts.items():
-            bad = bad_character(text)
-            if bad is not None:
-                raise InvalidOptionError(name, text, f"PostgreSQL cannot hold the character {bad!r}")
-
-    def _changed(self) -> None:
-        if self._notifies:
-            self._channel.tell()
+        The connection must lead to the database that this storage is in. Until the transaction has ended the job's row
+        is locked: who renews, claims or pauses the job waits.
+        """
+        fetch = self._connections.within(connection)
+        guest = PostgresLedger(fetch, self._reader, self._history, self._upkeep.note)
+        await fetch("lock", outcome.lease.job_id)
+        answer = await guest.settle([outcome])
+        return answer.settled[0]
 
     # ── lists ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -195,10 +153,6 @@ class PostgresStorage(RecallingLedger[JobRow]):
         rows = await self._connections.fetch("list_runs", max(0, limit))
         return self._reader.read_all(rows, run_of)
 
-    async def _runs_of(self, job_ids: Sequence[str], limit: int) -> list[RunRecord]:
-        ids = [job_id for job_id in job_ids if bad_character(job_id) is None]
-        return self._reader.read_all(await self._connections.fetch("list_runs_of", ids, limit), run_of)
-
     # ── instances ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def heartbeat(self, instance: InstanceInfo) -> None:
@@ -216,6 +170,10 @@ class PostgresStorage(RecallingLedger[JobRow]):
         return [InstanceInfo(name, started, seen, frozenset(jobs)) for name, started, seen, jobs in rows]
 
     # ── hints ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _changed(self) -> None:
+        if self._notifies:
+            self._channel.tell()
 
     def changes(self) -> AsyncIterator[None]:
         """Yield at once when another has changed something; without `notify` there is nothing to hear."""

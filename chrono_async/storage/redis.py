@@ -239,6 +239,10 @@ class RedisStorage(OptimisticLedger[Row]):
         """Yield at once when another storage on this namespace has changed something."""
         return _nothing() if self._channel is None else self._channel.listen()
 
+    async def erase(self) -> None:
+        """Delete all keys of the namespace, and with them all jobs: for one that was only tried out."""
+        await self._link.erase()
+
     async def close(self) -> None:
         """Let go of the connections, unless they are a client's that is yours."""
         if self._channel is not None:

@@ -77,6 +77,10 @@ class SQLiteStorage(Ledger):
             "leases end by the host's boot clock, and with a reboot"
         )
 
+    async def migrate(self) -> None:
+        """Make the file and its tables, or bring them up to date, as the first use of any kind does."""
+        await self._worker.take(lambda _: None, writes=True)
+
     # ── the database's part of a verb ────────────────────────────────────────────────────────────────────────────────
 
     async def _change(

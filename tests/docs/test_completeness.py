@@ -54,7 +54,7 @@ def test_every_verb_is_in_the_reference(name: str) -> None:
 @pytest.mark.parametrize("type_", [JobInfo, JobResult, RunRecord, RunContext, chrono_async.Health, chrono_async.Missed])
 def test_every_field_is_in_the_reference(type_: type) -> None:
     told = (ROOT / "docs" / "reference" / "jobs.md").read_text() + (ROOT / "docs/reference/scheduler.md").read_text()
-    assert [name for name in type_.__annotations__ if not is_told(name, told)] == []
+    assert [name for name in type_.__annotations__ if name[0] != "_" and not is_told(name, told)] == []
 
 
 def test_every_event_is_in_the_reference() -> None:

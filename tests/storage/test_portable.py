@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from chrono_async.models import (
     SettleVerdict,
     Trigger,
 )
-from chrono_async.storage import InMemoryStorage, PortableStorage, as_leasing, open_storage
+from chrono_async.storage import InMemoryStorage, PortableStorage, SQLiteStorage, as_leasing, open_storage
 from chrono_async.testing._contract_steps import job
 from chrono_async.testing.contract import SteppedClock, StorageContract
 
@@ -291,6 +292,20 @@ def test_a_url_of_no_storage_is_unsupported(url: str) -> None:
     """And the error says what there is."""
     with pytest.raises(InvalidOptionError, match="unsupported"):
         open_storage(url)
+
+
+def test_options_that_storages_share_are_handed_on(tmp_path: Path) -> None:
+    """With a URL from a configuration one may not know whose they are."""
+    storage = open_storage(f"sqlite:{tmp_path}/a.db", namespace="billing", history=7)
+    assert isinstance(storage, SQLiteStorage)
+    assert (storage._tables._bounds.per_job, "billing_jobs" in storage._tables._sql.insert) == (7, True)
+
+
+@pytest.mark.parametrize("url", ["memory:", "file:jobs.yaml"])
+def test_a_namespace_where_there_is_none_is_refused(url: str) -> None:
+    """Two programs would share their jobs unawares."""
+    with pytest.raises(InvalidOptionError, match="Storage has none"):
+        open_storage(url, namespace="billing")
 
 
 def test_a_file_url_has_a_path() -> None:

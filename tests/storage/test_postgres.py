@@ -200,13 +200,13 @@ async def test_an_outcome_does_not_undo_what_others_did_meanwhile(make: Make, no
 def spy_on(storage: PostgresStorage) -> list[str]:
     """Return the list of statements that the storage will execute."""
     asked: list[str] = []
-    fetch = storage._connections.fetch
+    fetch = storage._fetch
 
     async def spy(name: str, *arguments: object) -> list[object]:
         asked.append(name)
         return await fetch(name, *arguments)
 
-    storage._connections.fetch = spy  # type: ignore[method-assign, assignment]
+    storage._connections.fetch = storage._fetch = spy  # type: ignore[method-assign, assignment]
     return asked
 
 
