@@ -23,7 +23,7 @@ T = TypeVar("T")
 Dated = TypeVar("Dated", ClaimAnswer, DuePage, Registered, RenewAnswer, SettleAnswer)
 """An answer that says what time it was in the storage."""
 
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 class StorageDoor:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from unittest import mock
 
-from chrono_async.engine import loop, runner
+from chrono_async.engine import loop, outcomes
 from chrono_async.engine.leases import LeaseKeeper
 from chrono_async.engine.loop import RunLoop
 from chrono_async.engine.settler import Settler
@@ -195,7 +195,7 @@ MUTANTS: dict[str, Mutant] = {
         frozenset({"a_token_is_for_one_run", "leases_exclude_each_other", "repeats_have_a_reason"}),
     ),
     "the next run counts from now": Mutant(
-        _instead(runner, "move_after_run", _next_from_now), frozenset({"no_fire_time_gets_lost"})
+        _instead(outcomes, "move_after_run", _next_from_now), frozenset({"no_fire_time_gets_lost"})
     ),
     "an unanswered claim is forgotten": Mutant(
         _instead(RunLoop, "_put_off", _forget_that_they_were_asked), frozenset({"no_lease_runs_out_by_itself"})
