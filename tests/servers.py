@@ -254,12 +254,19 @@ def _as_user(user: str | None) -> dict[str, object]:
 
 
 def _reachable(programs: Path, folder: Path, user: str | None) -> Path:
-    """Return the folder of programs, or a copy of its tree where the user cannot get at it, as below /root."""
+    """
+    Return the folder of programs, or a copy where the user cannot get at it, as below /root or a private folder.
+
+    A wheel's programs find the libraries that it brings in a folder beside the package, by the way from theirs.
+    """
     if user is None or all(parent.stat().st_mode & 0o001 for parent in (programs, *programs.parents)):
         return programs
-    copy = folder / "install"
-    shutil.copytree(programs.parent, copy, symlinks=True)
-    return copy / programs.name
+    package, copy = programs.parent.parent, folder / "install"
+    shutil.copytree(programs.parent, copy / package.name / programs.parent.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, copy / libraries.name)
+    return copy / package.name / programs.parent.name / programs.name
 
 
 # ── folders, ports, ends ─────────────────────────────────────────────────────────────────────────────────────────────
