@@ -13,6 +13,8 @@ from tests.simulation.checker import report as told
 
 from .campaign import Plan, run
 
+pytestmark = pytest.mark.long
+
 PROCESSES = ("kill", "freeze", "drain", "add again")
 SERVERS = ("kill", "lose", "freeze", "server", "drain", "add again")
 SHORT = {"file": PROCESSES, "sqlite": PROCESSES, "postgres": SERVERS, "redis": SERVERS}

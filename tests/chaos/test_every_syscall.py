@@ -22,6 +22,8 @@ from chrono_async.models import ClaimRequest, Definition, Granted
 
 from .one_commit import BASE, JOBS, KINDS, OWNER
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 STRACE = shutil.which("strace")
 CALLS = (

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 APP = """
 import os
 from contextlib import asynccontextmanager

@@ -20,6 +20,8 @@ from tests import servers
 from tests.storage.asker import HISTORY
 from tests.storage.test_model import Subject, check, closing, knows_it
 
+pytestmark = pytest.mark.long
+
 IS_THERE = shutil.which("etcd") is not None
 
 
