@@ -5,6 +5,7 @@ How long do N due jobs take on Redis: claimed, run and settled, each outcome wit
 import sys
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -94,8 +95,8 @@ def _storage(url: str) -> Any:
 async def apscheduler_on_redis(size: int) -> Sample:
     from apscheduler.jobstores.redis import RedisJobStore
 
-    path = servers.redis().url.removeprefix("unix://").partition("?")[0]
-    return await apscheduler3(size, RedisJobStore(unix_socket_path=path))
+    address = urlsplit(servers.redis().url)
+    return await apscheduler3(size, RedisJobStore(host=address.hostname, port=address.port))
 
 
 if __name__ == "__main__":
