@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from ..claims import RegisterVerdict
 from ..durations import Duration
 from ..errors import (
     EmptyJobIDError,
@@ -20,7 +21,7 @@ from ..errors import (
     StorageError,
 )
 from ..events import JobAdded, JobEvent, JobPaused, JobRemoved, JobRescheduled, JobResumed
-from ..models import Definition, JobInfo, JobRecord, RegisterVerdict, Trigger, due_of, run_id
+from ..models import Definition, JobInfo, JobRecord, Trigger, due_of, run_id
 from ..options import JobFunc, JobOptions, LocalOptions, ReadOptions, check_func, is_coroutine_function, read_options
 from ..policies import default_grace
 from ..schedules import OneShotSchedule, Schedule, WindowedSchedule, bind, declared, dump

@@ -8,9 +8,9 @@ lease does, so that there is time left to stop the body.
 import asyncio
 from datetime import timedelta
 
+from ..claims import Lease
 from ..errors import StorageError
 from ..events import LeaseLost
-from ..models import Lease
 from .run import Run, Why
 from .state import State
 

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from ..claims import ClaimVerdict, Early, Granted, Held
 from ..errors import StorageError
 from ..events import FireTimesMissed
-from ..models import ClaimVerdict, Due, Early, Granted, Held
+from ..models import Due
 from ..policies import Overlap
 from .planner import Advance, Claim, deadline, plan
 from .registry import LocalJob

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from datetime import datetime
 
-from ..models import JobStatus, Outcome, PointerMove, RunRecord, RunStatus
+from ..claims import Outcome, PointerMove
+from ..models import JobStatus, RunRecord, RunStatus
 from ..policies import Move, move_after_run
 from .run import Run
 

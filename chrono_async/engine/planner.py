@@ -5,7 +5,8 @@ What to do about a job that is due: the rules of `policies`, applied to what thi
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from ..models import ClaimRequest, Due, RunRecord, RunStatus
+from ..claims import ClaimRequest
+from ..models import Due, RunRecord, RunStatus
 from ..policies import Missed, folded, jitter_offset, move_at_claim, resolve_backlog
 from .registry import LocalJob
 

@@ -10,8 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from ..claims import Lease, Outcome
 from ..errors import InvalidOptionError
-from ..models import JobResult, JobStatus, Lease, Outcome, run_id
+from ..models import JobResult, JobStatus, run_id
 from ..policies import Missed
 from .registry import LocalJob
 

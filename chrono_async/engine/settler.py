@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..claims import Outcome, Release, SettleVerdict
 from ..errors import StorageError
 from ..events import FireTimesMissed, FireTimesSkipped, LeaseLost, RunFinished, RunReleased
-from ..models import JobStatus, Outcome, Release, RunRecord, SettleVerdict
+from ..models import JobStatus, RunRecord
 from .run import Run
 from .state import State
 

@@ -9,8 +9,8 @@ the body fails afterwards, only the storage knows; the runner asks it.
 import asyncio
 from datetime import timedelta
 
+from ..claims import Outcome, Settled, SettleVerdict
 from ..errors import InvalidOptionError, LeaseLostError, StorageError
-from ..models import Outcome, Settled, SettleVerdict
 from ..storage.base import SettlesInTransaction
 from .outcomes import outcome_of
 from .run import Run

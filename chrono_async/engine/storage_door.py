@@ -11,9 +11,9 @@ from collections.abc import Coroutine, Sized
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from ..claims import ClaimAnswer, DuePage, Registered, RenewAnswer, SettleAnswer
 from ..errors import ChronoError, SchedulerRunningError, StorageError
 from ..events import EventBus, StorageFailing, StorageRecovered
-from ..models import ClaimAnswer, DuePage, Registered, RenewAnswer, SettleAnswer
 from ..storage.base import LeasingStorage
 from .storage_time import StorageTime
 

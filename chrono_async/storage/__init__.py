@@ -8,45 +8,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..models import ClaimAnswer as ClaimAnswer
-    from ..models import ClaimRequest as ClaimRequest
-    from ..models import ClaimVerdict as ClaimVerdict
+    from ..claims import ClaimAnswer as ClaimAnswer
+    from ..claims import ClaimRequest as ClaimRequest
+    from ..claims import ClaimVerdict as ClaimVerdict
+    from ..claims import DuePage as DuePage
+    from ..claims import Early as Early
+    from ..claims import Gone as Gone
+    from ..claims import Granted as Granted
+    from ..claims import Held as Held
+    from ..claims import Lease as Lease
+    from ..claims import Moved as Moved
+    from ..claims import Outcome as Outcome
+    from ..claims import PointerMove as PointerMove
+    from ..claims import Registered as Registered
+    from ..claims import RegisterVerdict as RegisterVerdict
+    from ..claims import Release as Release
+    from ..claims import RenewAnswer as RenewAnswer
+    from ..claims import SettleAnswer as SettleAnswer
+    from ..claims import Settled as Settled
+    from ..claims import SettleVerdict as SettleVerdict
     from ..models import Definition as Definition
     from ..models import Due as Due
-    from ..models import DuePage as DuePage
-    from ..models import Early as Early
     from ..models import Flight as Flight
-    from ..models import Gone as Gone
-    from ..models import Granted as Granted
-    from ..models import Held as Held
-    from ..models import Lease as Lease
-    from ..models import Moved as Moved
-    from ..models import Outcome as Outcome
-    from ..models import PointerMove as PointerMove
-    from ..models import Registered as Registered
-    from ..models import RegisterVerdict as RegisterVerdict
-    from ..models import Release as Release
-    from ..models import RenewAnswer as RenewAnswer
-    from ..models import SettleAnswer as SettleAnswer
-    from ..models import Settled as Settled
-    from ..models import SettleVerdict as SettleVerdict
     from ..models import Trigger as Trigger
     from ..models import due_of as due_of
     from ..policies import Policies as Policies
-    from ._ledger import Ledger as Ledger
-    from ._optimistic import OptimisticLedger as OptimisticLedger
-    from ._optimistic import Reading as Reading
-    from ._optimistic import Written as Written
-    from ._sheet import Change as Change
-    from ._sheet import Floors as Floors
-    from ._sheet import Kept as Kept
-    from ._sheet import Sheet as Sheet
-    from ._sheet import Stored as Stored
-    from ._shelf import Moment as Moment
-    from ._texts import job_from_json as job_from_json
-    from ._texts import job_to_json as job_to_json
-    from ._texts import run_from_json as run_from_json
-    from ._texts import run_to_json as run_to_json
+    from ._ledger.ledger import Ledger as Ledger
+    from ._ledger.optimistic import OptimisticLedger as OptimisticLedger
+    from ._ledger.optimistic import Reading as Reading
+    from ._ledger.optimistic import Written as Written
+    from ._ledger.sheet import Change as Change
+    from ._ledger.sheet import Floors as Floors
+    from ._ledger.sheet import Kept as Kept
+    from ._ledger.sheet import Sheet as Sheet
+    from ._ledger.sheet import Stored as Stored
+    from ._ledger.texts import job_from_json as job_from_json
+    from ._ledger.texts import job_to_json as job_to_json
+    from ._ledger.texts import run_from_json as run_from_json
+    from ._ledger.texts import run_to_json as run_to_json
+    from ._table.shelf import Moment as Moment
     from .base import LeasingStorage as LeasingStorage
     from .base import SettlesInTransaction as SettlesInTransaction
     from .base import Storage as Storage
@@ -59,15 +59,13 @@ if TYPE_CHECKING:
     from .redis import RedisStorage as RedisStorage
     from .sqlite import SQLiteStorage as SQLiteStorage
 
-_VALUES = (
+_RECORDS = ("Definition", "Due", "Flight", "Trigger", "due_of")
+_CLAIMS = (
     "ClaimAnswer",
     "ClaimRequest",
     "ClaimVerdict",
-    "Definition",
-    "Due",
     "DuePage",
     "Early",
-    "Flight",
     "Gone",
     "Granted",
     "Held",
@@ -82,31 +80,30 @@ _VALUES = (
     "SettleAnswer",
     "Settled",
     "SettleVerdict",
-    "Trigger",
-    "due_of",
 )
 """What the leasing verbs are asked and answer: for authors of storages."""
 
 _PIECES = {
-    "Change": "._sheet",
-    "Floors": "._sheet",
-    "Kept": "._sheet",
-    "Ledger": "._ledger",
-    "Moment": "._shelf",
-    "OptimisticLedger": "._optimistic",
-    "Reading": "._optimistic",
-    "Sheet": "._sheet",
-    "Stored": "._sheet",
-    "Written": "._optimistic",
-    "job_from_json": "._texts",
-    "job_to_json": "._texts",
-    "run_from_json": "._texts",
-    "run_to_json": "._texts",
+    "Change": "._ledger.sheet",
+    "Floors": "._ledger.sheet",
+    "Kept": "._ledger.sheet",
+    "Ledger": "._ledger.ledger",
+    "Moment": "._table.shelf",
+    "OptimisticLedger": "._ledger.optimistic",
+    "Reading": "._ledger.optimistic",
+    "Sheet": "._ledger.sheet",
+    "Stored": "._ledger.sheet",
+    "Written": "._ledger.optimistic",
+    "job_from_json": "._ledger.texts",
+    "job_to_json": "._ledger.texts",
+    "run_from_json": "._ledger.texts",
+    "run_to_json": "._ledger.texts",
 }
 """What a storage is built of whose medium reads by key and writes on condition: for authors, too."""
 
 _HOMES = {
-    **dict.fromkeys(_VALUES, "..models"),
+    **dict.fromkeys(_RECORDS, "..models"),
+    **dict.fromkeys(_CLAIMS, "..claims"),
     **_PIECES,
     "Policies": "..policies",
     "FileStorage": ".file",

@@ -12,24 +12,19 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from ..models import (
+from ..claims import (
     ClaimAnswer,
     ClaimRequest,
-    Definition,
-    Due,
     DuePage,
-    InstanceInfo,
-    JobRecord,
     Lease,
     Outcome,
     Registered,
     Release,
     RenewAnswer,
-    RunRecord,
     SettleAnswer,
     Settled,
-    Trigger,
 )
+from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger
 
 
 @runtime_checkable

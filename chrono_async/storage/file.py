@@ -15,33 +15,28 @@ from typing import Any, TypeVar, cast
 import aiofiles
 
 from .._threads import run_in_thread
-from ..clock import Clock, SystemClock
-from ..errors import InvalidOptionError, StorageCorruptError, StorageError
-from ..models import (
+from ..claims import (
     ClaimAnswer,
     ClaimRequest,
-    Definition,
-    Due,
     DuePage,
-    InstanceInfo,
-    JobRecord,
     Lease,
     Outcome,
     Registered,
     Release,
     RenewAnswer,
-    RunRecord,
     SettleAnswer,
-    Trigger,
 )
+from ..clock import Clock, SystemClock
+from ..errors import InvalidOptionError, StorageCorruptError, StorageError
+from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger
 from ._boot import boot_id
-from ._commit import SharedFile, Version
-from ._documents import FORMATS, DamagedError, Format, Tree
 from ._doors import checked, in_utc, shifted
+from ._file.commit import SharedFile, Version
+from ._file.documents import FORMATS, DamagedError, Format, Tree
+from ._file.state import UnreadableError, fill, tree_of
 from ._hints import Hints
-from ._shelf import Alignment, Moment
-from ._state import UnreadableError, fill, tree_of
-from ._table import Table
+from ._table.shelf import Alignment, Moment
+from ._table.table import Table
 
 Result = TypeVar("Result")
 Verb = Callable[[Table, Moment], Result]

@@ -5,28 +5,23 @@ Jobs in memory: nothing outlives the process. For one process, however many sche
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime, timedelta
 
-from ..clock import Clock, SystemClock
-from ..models import (
+from ..claims import (
     ClaimAnswer,
     ClaimRequest,
-    Definition,
-    Due,
     DuePage,
-    InstanceInfo,
-    JobRecord,
     Lease,
     Outcome,
     Registered,
     Release,
     RenewAnswer,
-    RunRecord,
     SettleAnswer,
-    Trigger,
 )
+from ..clock import Clock, SystemClock
+from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger
 from ._doors import checked, in_utc, shifted
 from ._hints import Hints
-from ._shelf import Alignment, Moment
-from ._table import Table
+from ._table.shelf import Alignment, Moment
+from ._table.table import Table
 
 
 class InMemoryStorage:

@@ -11,36 +11,29 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from ..clock import Clock
-from ..models import (
+from ..claims import (
     ClaimAnswer,
     ClaimRequest,
     ClaimVerdict,
-    Definition,
-    Due,
     DuePage,
     Gone,
     Granted,
     Held,
-    InstanceInfo,
-    JobRecord,
     Lease,
     Outcome,
     Registered,
     RegisterVerdict,
     Release,
     RenewAnswer,
-    RunRecord,
     SettleAnswer,
     Settled,
     SettleVerdict,
-    Trigger,
-    due_of,
-    place_of,
 )
-from . import _rules as rules
+from ..clock import Clock
+from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger, due_of, place_of
 from ._doors import checked, shifted
-from ._in_turn import InTurn
+from ._portable.in_turn import InTurn
+from ._table import rules
 from .base import LeasingStorage, Storage
 
 _AT_ONCE = 16

@@ -8,17 +8,18 @@ nobody has written it meanwhile. The server's clock is the only one: all times a
 from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime, timedelta
 
+from ..claims import DuePage, Outcome, Settled
 from ..durations import Duration, to_positive
 from ..errors import InvalidOptionError
-from ..models import Due, DuePage, InstanceInfo, JobRecord, Outcome, RunRecord, Settled
+from ..models import Due, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
 from ._doors import in_utc
-from ._postgres_ledger import PostgresLedger
-from ._postgres_pool import Connections, Pool
-from ._postgres_rows import Reader, bad_character, due_of_row, record_of
-from ._postgres_sql import Statements
-from ._postgres_upkeep import Bounds, Upkeep
-from ._rows import run_of
+from ._ledger.rows import run_of
+from ._postgres.ledger import PostgresLedger
+from ._postgres.pool import Connections, Pool
+from ._postgres.rows import Reader, bad_character, due_of_row, record_of
+from ._postgres.statements import Statements
+from ._postgres.upkeep import Bounds, Upkeep
 
 _HEARD_OF = timedelta(minutes=10)
 _PAGE = 1000

@@ -11,15 +11,18 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from ..claims import DuePage
 from ..durations import Duration, to_positive
 from ..errors import InvalidOptionError
-from ..models import Due, DuePage, InstanceInfo, JobRecord, RunRecord
-from . import _redis_link as link
+from ..models import Due, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
 from ._doors import in_utc
-from ._optimistic import OptimisticLedger, Reading, Written
-from ._redis_memory import UNCHANGED, Memory, own_copy, question
-from ._redis_rows import (
+from ._ledger.optimistic import OptimisticLedger, Reading, Written
+from ._ledger.rows import instant_of, microseconds_of
+from ._ledger.sheet import Change, Floors, Kept, Stored
+from ._redis import link
+from ._redis.remembered import UNCHANGED, Memory, own_copy, question
+from ._redis.rows import (
     FARTHEST,
     Page,
     Row,
@@ -38,10 +41,8 @@ from ._redis_rows import (
     words_of,
     words_of_changes,
 )
-from ._rows import instant_of, microseconds_of
-from ._sheet import Change, Floors, Kept, Stored
-from ._shelf import Moment
-from ._table import Table
+from ._table.shelf import Moment
+from ._table.table import Table
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -13,21 +13,22 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TypeVar
 
+from ..claims import DuePage
 from ..clock import Clock, SystemClock
 from ..durations import Duration, to_non_negative, to_positive
 from ..errors import InvalidOptionError, JobNotFoundError
-from ..models import Due, DuePage, InstanceInfo, JobRecord, RunRecord, place_of
+from ..models import Due, InstanceInfo, JobRecord, RunRecord, place_of
 from ._doors import in_utc, shifted
 from ._hints import Hints
-from ._ledger import Ledger, Verb
-from ._rows import JobRow, row_of
-from ._sheet import Floors, Sheet, Stored
-from ._shelf import Alignment, Moment
-from ._sqlite_connection import Connection
-from ._sqlite_file import DatabaseFile, Settings
-from ._sqlite_tables import Bounds, Question, Tables
-from ._sqlite_thread import Worker
-from ._sqlite_values import is_writable
+from ._ledger.ledger import Ledger, Verb
+from ._ledger.rows import JobRow, row_of
+from ._ledger.sheet import Floors, Sheet, Stored
+from ._sqlite.connection import Connection
+from ._sqlite.database import DatabaseFile, Settings
+from ._sqlite.tables import Bounds, Question, Tables
+from ._sqlite.thread import Worker
+from ._sqlite.values import is_writable
+from ._table.shelf import Alignment, Moment
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from chrono_async import InMemoryStorage, JobRecord
+from chrono_async.claims import Granted, Registered
 from chrono_async.errors import ChronoError
-from chrono_async.models import Granted, Registered, RunRecord
-from chrono_async.storage._history import History
-from chrono_async.storage._shelf import Lock, Moment
+from chrono_async.models import RunRecord
+from chrono_async.storage._table.history import History
+from chrono_async.storage._table.shelf import Lock, Moment
 from tests.simulation.network import performed
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

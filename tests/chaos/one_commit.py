@@ -11,7 +11,7 @@ import signal
 import sys
 from datetime import UTC, datetime, timedelta
 
-from chrono_async.models import ClaimRequest
+from chrono_async.claims import ClaimRequest
 from chrono_async.storage import FileStorage, SQLiteStorage
 
 BASE = datetime(2026, 1, 1, tzinfo=UTC)

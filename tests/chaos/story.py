@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from chrono_async import JobRecord
-from chrono_async.models import ClaimRequest, Granted
+from chrono_async.claims import ClaimRequest, Granted
 from tests.simulation import history as events
 from tests.simulation.breach import Breach
 from tests.simulation.checker import Verdict

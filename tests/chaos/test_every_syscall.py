@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from chrono_async import JobRecord
-from chrono_async.models import ClaimRequest, Definition, Granted
+from chrono_async.claims import ClaimRequest, Granted
+from chrono_async.models import Definition
 
 from .one_commit import BASE, JOBS, KINDS, OWNER
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chrono_async import JobRecord
-from chrono_async.models import ClaimRequest, Definition, Granted, Lease, Outcome, PointerMove, RunRecord, RunStatus
+from chrono_async.claims import ClaimRequest, Granted, Lease, Outcome, PointerMove
+from chrono_async.models import Definition, RunRecord, RunStatus
 from tests.simulation.network import performed
 
 from .model import LOOK, Model, Op, State

@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 from chrono_async import AsyncScheduler
-from chrono_async.models import Granted, JobRecord, RunRecord, SettleVerdict
+from chrono_async.claims import Granted, SettleVerdict
+from chrono_async.models import JobRecord, RunRecord
 from chrono_async.storage import InMemoryStorage, as_leasing
 from chrono_async.testing import Recorder, Simulation, YieldingStorage
 from tests.storage.eight_methods import EightMethodStorage

@@ -11,8 +11,9 @@ from datetime import timedelta
 import pytest
 
 from chrono_async import IntervalSchedule, JobNotFoundError
+from chrono_async.claims import SettleVerdict
 from chrono_async.engine import current_run
-from chrono_async.models import JobStatus, SettleVerdict
+from chrono_async.models import JobStatus
 from tests.proof.kit import KINDS, SECOND, START, World, grid, steps_of
 
 EVERY, TTL, POLL = 40 * SECOND, 30 * SECOND, 3 * SECOND

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from chrono_async.claims import SettleVerdict
 from chrono_async.events import LeaseLost
-from chrono_async.models import JobStatus, RunStatus, SettleVerdict
+from chrono_async.models import JobStatus, RunStatus
 from chrono_async.policies import MAX_ATTEMPTS
 from chrono_async.testing import Fault, FaultyStorage
 from tests.proof.kit import HOUR, KINDS, MINUTE, POLL, SECOND, START, TTL, World

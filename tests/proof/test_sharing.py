@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from chrono_async.models import ClaimAnswer
+from chrono_async.claims import ClaimAnswer
 from chrono_async.storage import InMemoryStorage
-from chrono_async.storage import _rules as rules
+from chrono_async.storage._table import rules
 from tests.proof.kit import KINDS, MINUTE, START, World, grid
 
 INSTANCES = [f"instance {n}" for n in range(5)]

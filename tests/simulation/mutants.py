@@ -10,15 +10,15 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from unittest import mock
 
+from chrono_async.claims import Granted, Release, Settled
 from chrono_async.engine import loop, outcomes
 from chrono_async.engine.leases import LeaseKeeper
 from chrono_async.engine.loop import RunLoop
 from chrono_async.engine.settler import Settler
 from chrono_async.errors import StorageError
-from chrono_async.models import Granted, Release, Settled
 from chrono_async.policies import Move
-from chrono_async.storage import _rules as rules
-from chrono_async.storage._table import Table
+from chrono_async.storage._table import rules
+from chrono_async.storage._table.table import Table
 from chrono_async.storage.portable import PortableStorage
 
 

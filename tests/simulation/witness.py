@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chrono_async import Clock, JobRecord
-from chrono_async.models import (
+from chrono_async.claims import (
     ClaimAnswer,
     ClaimRequest,
     Granted,
@@ -16,9 +16,9 @@ from chrono_async.models import (
     Registered,
     Release,
     RenewAnswer,
-    RunRecord,
     SettleAnswer,
 )
+from chrono_async.models import RunRecord
 
 from .history import (
     Advanced,

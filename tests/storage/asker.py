@@ -8,25 +8,19 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from chrono_async.errors import ChronoError
-from chrono_async.models import (
+from chrono_async.claims import (
     ClaimRequest,
-    Definition,
-    Due,
     Granted,
-    InstanceInfo,
-    JobRecord,
     Lease,
     Outcome,
     PointerMove,
     Release,
-    RunRecord,
-    RunStatus,
     SettleAnswer,
     Settled,
     SettleVerdict,
-    Trigger,
 )
+from chrono_async.errors import ChronoError
+from chrono_async.models import Definition, Due, InstanceInfo, JobRecord, RunRecord, RunStatus, Trigger
 from chrono_async.policies import Policies, Recovery
 from chrono_async.storage import InMemoryStorage, LeasingStorage
 from chrono_async.testing.contract import SteppedClock

@@ -12,16 +12,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from chrono_async.models import (
-    ClaimRequest,
-    Definition,
-    Granted,
-    JobRecord,
-    Outcome,
-    PointerMove,
-    RunRecord,
-    RunStatus,
-)
+from chrono_async.claims import ClaimRequest, Granted, Outcome, PointerMove
+from chrono_async.models import Definition, JobRecord, RunRecord, RunStatus
 from chrono_async.storage import FileStorage, LeasingStorage, open_storage
 
 SECOND = timedelta(seconds=1)

@@ -12,17 +12,8 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from chrono_async.models import (
-    ClaimRequest,
-    Definition,
-    Due,
-    Granted,
-    JobRecord,
-    Outcome,
-    PointerMove,
-    RunRecord,
-    RunStatus,
-)
+from chrono_async.claims import ClaimRequest, Granted, Outcome, PointerMove
+from chrono_async.models import Definition, Due, JobRecord, RunRecord, RunStatus
 from chrono_async.storage import LeasingStorage, RedisStorage
 from tests import servers
 

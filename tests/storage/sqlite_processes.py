@@ -9,16 +9,8 @@ import sys
 import warnings
 from datetime import UTC, datetime, timedelta
 
-from chrono_async.models import (
-    ClaimRequest,
-    Definition,
-    Granted,
-    JobRecord,
-    Outcome,
-    PointerMove,
-    RunRecord,
-    RunStatus,
-)
+from chrono_async.claims import ClaimRequest, Granted, Outcome, PointerMove
+from chrono_async.models import Definition, JobRecord, RunRecord, RunStatus
 from chrono_async.storage import SQLiteStorage
 
 BASE = datetime(2026, 1, 1, tzinfo=UTC)

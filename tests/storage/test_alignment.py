@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from chrono_async.models import JobRecord
 from chrono_async.storage import InMemoryStorage
-from chrono_async.storage._shelf import Alignment, Moment
+from chrono_async.storage._table.shelf import Alignment, Moment
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

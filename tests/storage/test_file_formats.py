@@ -13,10 +13,10 @@ from chrono_async.errors import InvalidOptionError, StorageCorruptError, Storage
 from chrono_async.models import Definition, JobRecord, JobStatus, RunRecord, RunStatus
 from chrono_async.policies import Missed, Policies
 from chrono_async.storage import FileStorage
-from chrono_async.storage._documents import FORMATS, JSON, XML, YAML, Format
-from chrono_async.storage._shelf import Lock
-from chrono_async.storage._state import fill, tree_of
-from chrono_async.storage._table import Table
+from chrono_async.storage._file.documents import FORMATS, JSON, XML, YAML, Format
+from chrono_async.storage._file.state import fill, tree_of
+from chrono_async.storage._table.shelf import Lock
+from chrono_async.storage._table.table import Table
 
 NOW = datetime(2030, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 ENDINGS = [".yaml", ".yml", ".json", ".xml"]

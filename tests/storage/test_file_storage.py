@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from chrono_async.claims import ClaimRequest, Granted, Held
 from chrono_async.errors import JobNotFoundError, StorageError
-from chrono_async.models import ClaimRequest, Definition, Granted, Held, JobRecord
+from chrono_async.models import Definition, JobRecord
 from chrono_async.storage import FileStorage
 from chrono_async.testing import VirtualClock, run
 from chrono_async.testing.contract import SteppedClock

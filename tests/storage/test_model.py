@@ -32,7 +32,7 @@ from chrono_async.storage import (
     RedisStorage,
     SQLiteStorage,
 )
-from chrono_async.storage import _redis_link as link
+from chrono_async.storage._redis import link
 from chrono_async.testing.contract import SteppedClock
 from tests import servers
 

@@ -7,20 +7,9 @@ from typing import Any
 
 import pytest
 
+from chrono_async.claims import ClaimRequest, Granted, Held, Outcome, PointerMove, SettleVerdict
 from chrono_async.errors import InvalidOptionError, JobNotFoundError, StorageError
-from chrono_async.models import (
-    ClaimRequest,
-    Definition,
-    Granted,
-    Held,
-    JobRecord,
-    Outcome,
-    PointerMove,
-    RunRecord,
-    RunStatus,
-    SettleVerdict,
-    Trigger,
-)
+from chrono_async.models import Definition, JobRecord, RunRecord, RunStatus, Trigger
 from chrono_async.storage import InMemoryStorage, PortableStorage, SQLiteStorage, as_leasing, open_storage
 from chrono_async.testing._contract_steps import job
 from chrono_async.testing.contract import SteppedClock, StorageContract

@@ -28,9 +28,9 @@ from chrono_async.storage import (
     Trigger,
     open_storage,
 )
-from chrono_async.storage._postgres_sql import Statements
-from chrono_async.storage._rows import COLUMNS, RUN_COLUMNS
-from chrono_async.storage._sheet import Change
+from chrono_async.storage._ledger.rows import COLUMNS, RUN_COLUMNS
+from chrono_async.storage._ledger.sheet import Change
+from chrono_async.storage._postgres.statements import Statements
 from chrono_async.testing._contract_steps import job, run_of
 from tests import servers
 

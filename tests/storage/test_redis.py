@@ -7,21 +7,13 @@ from uuid import uuid4
 
 import pytest
 
+from chrono_async.claims import Granted, Moved, Outcome, PointerMove
 from chrono_async.errors import JobNotFoundError
-from chrono_async.models import (
-    Granted,
-    InstanceInfo,
-    JobRecord,
-    Moved,
-    Outcome,
-    PointerMove,
-    RunRecord,
-    RunStatus,
-)
+from chrono_async.models import InstanceInfo, JobRecord, RunRecord, RunStatus
 from chrono_async.storage import RedisStorage
-from chrono_async.storage._redis_memory import Memory
-from chrono_async.storage._redis_rows import FARTHEST, Row
-from chrono_async.storage._sheet import Kept, Stored
+from chrono_async.storage._ledger.sheet import Kept, Stored
+from chrono_async.storage._redis.remembered import Memory
+from chrono_async.storage._redis.rows import FARTHEST, Row
 
 from .redis_steps import (
     LONG_AGO,

@@ -13,17 +13,11 @@ from redis.asyncio.cluster import RedisCluster
 from redis.crc import key_slot
 
 from chrono_async import AsyncScheduler, current_run
+from chrono_async.claims import Gone, Granted
 from chrono_async.errors import InvalidOptionError, JobNotFoundError, StorageCorruptError, StorageError
-from chrono_async.models import (
-    Gone,
-    Granted,
-    InstanceInfo,
-    JobRecord,
-    RunStatus,
-    Trigger,
-)
+from chrono_async.models import InstanceInfo, JobRecord, RunStatus, Trigger
 from chrono_async.storage import RedisStorage, open_storage
-from chrono_async.storage._redis_link import WRITE
+from chrono_async.storage._redis.link import WRITE
 from tests import servers
 
 from .redis_steps import LONG_AGO, TTL, Open, all_due, claim, jobs, keys_of, put, request, run

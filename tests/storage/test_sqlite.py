@@ -20,19 +20,12 @@ from typing import Any
 import pytest
 
 from chrono_async import AsyncScheduler, current_run
+from chrono_async.claims import ClaimRequest, Granted, Held, Outcome, SettleVerdict
 from chrono_async.errors import InvalidOptionError, JobNotFoundError, StorageCorruptError, StorageError
-from chrono_async.models import (
-    ClaimRequest,
-    Granted,
-    Held,
-    InstanceInfo,
-    JobRecord,
-    Outcome,
-    RunRecord,
-    RunStatus,
-    SettleVerdict,
-)
-from chrono_async.storage import SQLiteStorage, _sqlite_file, _sqlite_schema, open_storage
+from chrono_async.models import InstanceInfo, JobRecord, RunRecord, RunStatus
+from chrono_async.storage import SQLiteStorage, open_storage
+from chrono_async.storage._sqlite import database as database_file
+from chrono_async.storage._sqlite import schema as database_schema
 from chrono_async.testing import VirtualClock, run
 from chrono_async.testing.contract import SteppedClock
 
@@ -111,7 +104,7 @@ async def test_a_file_that_another_is_just_making_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite refuses at once, whatever the timeout, where waiting could be for ever: of two who set the journal up."""
-    refusals, real = [1, 2, 3], _sqlite_file.prepare
+    refusals, real = [1, 2, 3], database_file.prepare
 
     def prepare(*arguments: Any) -> None:
         if refusals:
@@ -121,7 +114,7 @@ async def test_a_file_that_another_is_just_making_is_tried_again(
             raise error
         real(*arguments)
 
-    monkeypatch.setattr(_sqlite_file, "prepare", prepare)
+    monkeypatch.setattr(database_file, "prepare", prepare)
     storage = SQLiteStorage(tmp_path / "jobs.db")
     await storage.save_job(JobRecord(id="a"))
     assert not refusals
@@ -228,13 +221,13 @@ def test_an_exit_does_not_wait_for_a_storage_left_open(tmp_path: Path) -> None:
 
 async def test_calls_that_come_together_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hundred saves at once need a few transactions, not two hundred."""
-    storage, transactions, real = SQLiteStorage(tmp_path / "jobs.db"), [], _sqlite_file._transact
+    storage, transactions, real = SQLiteStorage(tmp_path / "jobs.db"), [], database_file._transact
 
     def transact(database: sqlite3.Connection, calls: list[object], *rest: object) -> None:
         transactions.append(len(calls))
         real(database, calls, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(_sqlite_file, "_transact", transact)
+    monkeypatch.setattr(database_file, "_transact", transact)
     await asyncio.gather(*(storage.save_job(JobRecord(id=str(n))) for n in range(200)))
     assert sum(transactions) == 200
     assert len(transactions) <= 5
@@ -338,7 +331,7 @@ async def test_leases_end_with_the_machines_life(tmp_path: Path, monkeypatch: py
     assert [type(verdict) for verdict in answer.verdicts] == [Granted, Granted]
     assert await storage.acquire_lock("no job", "dead", timedelta(days=9))
     await storage.close()
-    monkeypatch.setattr(_sqlite_schema, "boot_id", lambda: "another life")
+    monkeypatch.setattr(database_schema, "boot_id", lambda: "another life")
     assert [due.job_id for due in (await storage.due(BASE, BASE)).due] == ["held"]
     assert [row.job_id for row in await storage.list_runs()] == ["flown"]
     (again,) = (await storage.claim([held], "me/1", MINUTE)).verdicts

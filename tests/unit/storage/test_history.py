@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chrono_async.models import RunRecord, RunStatus
-from chrono_async.storage._history import History
+from chrono_async.storage._table.history import History
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chrono_async.claims import ClaimRequest, Gone, Granted
 from chrono_async.errors import JobNotFoundError, StorageCorruptError, StorageError
-from chrono_async.models import ClaimRequest, Gone, Granted, JobRecord
-from chrono_async.storage import _optimistic
-from chrono_async.storage._optimistic import OptimisticLedger, Reading, Written
-from chrono_async.storage._rows import JobRow, kept_of, row_of
-from chrono_async.storage._sheet import Change, Floors, Kept, Stored
-from chrono_async.storage._shelf import Moment
+from chrono_async.models import JobRecord
+from chrono_async.storage._ledger import optimistic
+from chrono_async.storage._ledger.optimistic import OptimisticLedger, Reading, Written
+from chrono_async.storage._ledger.rows import JobRow, kept_of, row_of
+from chrono_async.storage._ledger.sheet import Change, Floors, Kept, Stored
+from chrono_async.storage._table.shelf import Moment
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 AT = Moment(NOW, 1000.0)
@@ -67,7 +68,7 @@ def medium() -> Medium:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_optimistic, "_LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr(optimistic, "_LONGEST_PAUSE", 0.0)
 
 
 def requests(*names: str) -> list[ClaimRequest]:

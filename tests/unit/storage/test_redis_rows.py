@@ -8,9 +8,17 @@ from hypothesis import strategies as st
 
 from chrono_async.models import Definition, Flight, JobRecord, JobStatus, RunRecord, RunStatus, Trigger
 from chrono_async.policies import Missed, Overlap, Policies
-from chrono_async.storage._redis_rows import bytes_of, encode, lines_of, runs_of, stored_of, text_of, words_of_changes
-from chrono_async.storage._sheet import Change, Kept
-from chrono_async.storage._shelf import Lock
+from chrono_async.storage._ledger.sheet import Change, Kept
+from chrono_async.storage._redis.rows import (
+    bytes_of,
+    encode,
+    lines_of,
+    runs_of,
+    stored_of,
+    text_of,
+    words_of_changes,
+)
+from chrono_async.storage._table.shelf import Lock
 
 NOW = datetime(2030, 1, 1, 12, 30, 15, 123457, tzinfo=UTC)
 ANY_TEXT = st.text(st.characters(exclude_categories=()))

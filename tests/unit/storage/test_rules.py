@@ -5,26 +5,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chrono_async import models
-from chrono_async.models import (
+from chrono_async.claims import (
     ClaimRequest,
-    Definition,
     Early,
     Granted,
     Held,
-    JobRecord,
-    JobStatus,
     Lease,
     Moved,
     Outcome,
     PointerMove,
     RegisterVerdict,
     Release,
-    RunRecord,
-    RunStatus,
-    Trigger,
 )
+from chrono_async.models import Definition, JobRecord, JobStatus, RunRecord, RunStatus, Trigger
 from chrono_async.policies import Missed, Overlap, Policies, Recovery
-from chrono_async.storage import _rules as rules
+from chrono_async.storage._table import rules
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -7,27 +7,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chrono_async import models
+from chrono_async.claims import ClaimRequest, Granted, Outcome, PointerMove, Release
 from chrono_async.models import (
-    ClaimRequest,
     Definition,
     Due,
-    Granted,
     InstanceInfo,
     JobRecord,
     JobStatus,
-    Outcome,
-    PointerMove,
-    Release,
     RunRecord,
     RunStatus,
     Trigger,
 )
 from chrono_async.policies import Policies, Recovery
-from chrono_async.storage import _rules as rules
-from chrono_async.storage import _shelf
-from chrono_async.storage._index import DueIndex
-from chrono_async.storage._shelf import Moment
-from chrono_async.storage._table import Table
+from chrono_async.storage._table import rules, shelf
+from chrono_async.storage._table.index import DueIndex
+from chrono_async.storage._table.shelf import Moment
+from chrono_async.storage._table.table import Table
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -291,7 +286,7 @@ def test_due_costs_what_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(20_000):
         table.save(JobRecord(id=str(n), next_run=START + n * SECOND))
     real = models.earliest
-    monkeypatch.setattr(_shelf, "earliest", lambda record: (looked.append(record.id), real(record))[1])
+    monkeypatch.setattr(shelf, "earliest", lambda record: (looked.append(record.id), real(record))[1])
     page, _ = table.due(START + 10 * SECOND, Moment(START, 1.0))
     assert len(page) == 10
     assert len(looked) < 50

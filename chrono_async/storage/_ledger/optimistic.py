@@ -1,0 +1,138 @@
+"""
+Read, decide, write on condition: how a ledger changes jobs in a medium that others write to as well.
+
+The medium has two parts to play: to read jobs together with their versions, and to write those changes whose job still
+has the version that was read. What somebody else was first to write is read and decided again.
+"""
+
+import asyncio
+import random
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Generic, NamedTuple
+
+from ...errors import StorageCorruptError, StorageError
+from ...models import RunRecord
+from .._table.shelf import Moment
+from .ledger import Answer, Item, Ledger, Verb
+from .sheet import Change, Floors, Kept, Row, Sheet, Stored
+
+_CHUNK = 500
+"""As many jobs are read and written at once: a statement stays short, whatever the size of the batch."""
+
+_TRIES = 30
+_LONGEST_PAUSE = 0.1
+
+
+Places = dict[str, list[int]]
+"""For each job, where among the items those are that concern it."""
+
+
+class Reading(NamedTuple, Generic[Row]):
+    """What was read for a call, at one moment."""
+
+    at: Moment
+    stored: Mapping[str, Stored[Row]]
+    """Those of the jobs that are there and can be read."""
+    floors: Floors = Floors()
+    history: Sequence[RunRecord] = ()
+    """The latest runs of these jobs, the oldest first, where they were asked for."""
+    unreadable: Collection[str] = ()
+    """Those of the jobs that are there and cannot be read: they are left as they are."""
+
+
+class Written(NamedTuple):
+    """What became of changes."""
+
+    now: datetime
+    """The storage's time."""
+    job_ids: Collection[str]
+    """Whose change was written; the others had been changed by somebody else."""
+    version: int | None = None
+    """The one that they all have now, where the medium can tell."""
+
+
+class OptimisticLedger(Ledger, Generic[Row]):
+    """A ledger over a medium that can compare a job's version and write in one step."""
+
+    @abstractmethod
+    async def _read(self, job_ids: Sequence[str], *, floors: bool, history: bool) -> Reading[Row]:
+        """Read these jobs; floors at no later moment than the jobs, the history at no earlier one."""
+
+    @abstractmethod
+    async def _write(self, changes: Sequence[Change[Row]], floors: Floors | None) -> Written:
+        """
+        Write each change, with its runs, if its job still has the version that was read.
+
+        `floors`, which have risen, are written with them, and never lowered.
+        """
+
+    @abstractmethod
+    def _row_of(self, job_id: str, kept: Kept) -> Row:
+        """Return a job as the medium keeps it."""
+
+    def _note(self, changes: Sequence[Change[Row]], written: Written) -> None:
+        """Make of a write what one may."""
+
+    async def _change(
+        self,
+        items: Sequence[Item],
+        job_of: Callable[[Item], str],
+        verb: Verb[Item, Answer],
+        *,
+        floors: bool = False,
+        history: bool = False,
+    ) -> tuple[datetime, list[Answer]]:
+        """Change the items' jobs, a chunk of them at a time."""
+        answers: dict[int, Answer] = {}
+        for chunk in _chunks([job_of(item) for item in items]):
+            now = await self._change_chunk(items, chunk, verb, answers, floors=floors, history=history)
+        return now, [answers[at] for at in range(len(items))]
+
+    async def _change_chunk(
+        self,
+        items: Sequence[Item],
+        places: Places,
+        verb: Verb[Item, Answer],
+        answers: dict[int, Answer],
+        *,
+        floors: bool,
+        history: bool,
+    ) -> datetime:
+        for attempt in range(_TRIES):
+            reading = await self._read(list(places), floors=floors, history=history)
+            sheet = Sheet(reading.at, reading.stored, self._row_of, floors=reading.floors, history=reading.history)
+            asked = sorted(at for of_job in places.values() for at in of_job)
+            answers.update(zip(asked, verb(sheet.table, sheet.at, [items[at] for at in asked]), strict=True))
+            now, beaten = await self._write_down(sheet, sheet.changes(places), reading)
+            if not beaten:
+                return now
+            places = {job_id: places[job_id] for job_id in beaten}
+            await asyncio.sleep(random.uniform(0, min(0.001 * 2**attempt, _LONGEST_PAUSE)))
+        raise StorageError(f"job {next(iter(places))!r} was changed by others each of {_TRIES} times that it was read")
+
+    async def _write_down(
+        self, sheet: Sheet[Row], changes: Sequence[Change[Row]], reading: Reading[Row]
+    ) -> tuple[datetime, list[str]]:
+        """Write what the sheet says; return the storage's time, and the jobs that somebody else was first to write."""
+        if not changes:
+            return reading.at.now, []
+        for change in changes:
+            if change.job_id in reading.unreadable:
+                raise StorageCorruptError(
+                    f"what is stored of job {change.job_id!r} cannot be read; it is left as it is"
+                )
+        written = await self._write(changes, sheet.floors)
+        self._note(changes, written)
+        return written.now, [change.job_id for change in changes if change.job_id not in written.job_ids]
+
+
+def _chunks(job_ids: Sequence[str]) -> Iterator[Places]:
+    """Yield the places of some jobs at a time, all those of a job together; for nothing at all, nothing once."""
+    places: Places = {}
+    for at, job_id in enumerate(job_ids):
+        places.setdefault(job_id, []).append(at)
+    of_jobs = list(places.items())
+    for start in range(0, max(1, len(of_jobs)), _CHUNK):
+        yield dict(of_jobs[start : start + _CHUNK])

@@ -1,0 +1,192 @@
+"""
+A job and a run as flat rows of plain values, for media that have columns or fields.
+
+Instants are `datetime`s in UTC here, whole microseconds or texts there: a medium that has no type for them converts the
+columns named in `INSTANTS`. What has a shape of its own (options, manual requests, flights) is JSON.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+from ...models import Definition, Flight, JobRecord, JobStatus, RunRecord, RunStatus, Trigger, earliest
+from ...policies import DEFAULT_POLICIES, Missed, Policies
+from .._table.rules import is_lost
+from .._table.shelf import Lock
+from .sheet import Kept
+
+PLAIN = (
+    "id", "name", "status", "paused", "last_run", "next_run", "run_count", "error_count", "last_error", "revision",
+    "scheduled_runs", "last_success", "token", "settled_token", "owner", "lease_until", "running", "claimed", "attempt",
+    "tries", "not_before",
+)  # fmt: skip
+"""The columns that are a record's fields as they are."""
+
+SHAPED = ("declared", "bound", "options", "triggered", "manual", "flights")
+HELD = ("lock_owner", "lock_until")
+"""Who holds the job, and until when, in whole microseconds of the clock that locks end by."""
+DERIVED = ("due_at", "bury_at")
+"""When there is something to do, as far as the record knows; and when there is a dead run to bury, or a lock without a
+record to forget, by that clock."""
+
+COLUMNS = (*PLAIN, *SHAPED, *HELD, *DERIVED)
+INSTANTS = frozenset(
+    {"last_run", "next_run", "last_success", "lease_until", "running", "claimed", "not_before", "due_at"}
+)
+COUNTS = frozenset({"run_count", "error_count", "revision", "scheduled_runs", "token", "settled_token", "attempt",
+                    "tries", "lock_until", "bury_at"})  # fmt: skip
+
+_plain = attrgetter(*PLAIN)
+_NOBODY: tuple[Any, ...] = (None, 0)
+_NO_RECORD: tuple[Any, ...] = (None,) * (len(PLAIN) - 1)
+_NO_SHAPE: tuple[Any, ...] = (None,) * len(SHAPED)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+JobRow = tuple[Any, ...]
+
+
+# ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def row_of(job_id: str, kept: Kept) -> JobRow:
+    """Return the row of a job; of one that is only a lock, all that is a record's is None."""
+    record, lock = kept.record, kept.lock
+    held = _NOBODY if lock is None else (lock.owner, _micros(lock.until))
+    if record is None:
+        return (job_id, *_NO_RECORD, *_NO_SHAPE, *held, None, None if lock is None else held[1])
+    return (*_plain(record), *_shaped(record, kept.flights), *held, _due_at(record), _bury_at(record, kept))
+
+
+def _shaped(record: JobRecord, held: Mapping[int, float]) -> tuple[Any, ...]:
+    schedule, options = record.schedule, record.options
+    return (
+        None if schedule is None else schedule.declared,
+        None if schedule is None else schedule.bound,
+        None if options is DEFAULT_POLICIES else _text_of(options),
+        None if record.triggered is None else _trigger_text(record.triggered),
+        None if record.manual is None else _trigger_text(record.manual),
+        json.dumps([_flight(flight, held) for flight in record.flights]) if record.flights else None,
+    )
+
+
+def _due_at(record: JobRecord) -> datetime | None:
+    """Return when there is something to do, whoever holds the job."""
+    when, wait = earliest(record), record.not_before
+    return when if when is None or wait is None or wait < when else wait
+
+
+def _bury_at(record: JobRecord, kept: Kept) -> int | None:
+    """Return when somebody should look whether a run has died that no claim will ever come across."""
+    is_dead_end = record.owner is not None and is_lost(record)
+    if not is_dead_end and not kept.flights:
+        return None  # nearly every job, at nearly every write
+    ends = [_micros(until) for until in kept.flights.values()]
+    if is_dead_end:
+        ends.append(0 if kept.lock is None else _micros(kept.lock.until))
+    return min(ends, default=None)
+
+
+def kept_of(row: Sequence[Any]) -> Kept:
+    """Return the job that `row_of` wrote; `ValueError` for what cannot be read."""
+    declared, bound, options, triggered, manual, flying, owner, until = row[_SHAPED:_DERIVED]
+    lock = None if owner is None else Lock(owner, until / 1_000_000)
+    job_id, name, status, paused = row[:4]
+    if name is None:
+        return Kept(None, lock, {})
+    definition = None if declared is None or bound is None else Definition(declared, bound)
+    policies = DEFAULT_POLICIES if options is None else _policies(options)
+    fields = (job_id, name, _STATUSES[status], bool(paused), *row[4:9], definition, policies, *row[9:_SHAPED])
+    record = JobRecord(*fields)
+    flights: dict[int, float] = {}
+    if triggered is not None or manual is not None:
+        record.triggered, record.manual = _trigger(triggered), _trigger(manual)
+    if flying is not None:
+        record.flights, flights = _flights(flying)
+    return Kept(record, lock, flights)
+
+
+_SHAPED = len(PLAIN)
+_DERIVED = _SHAPED + len(SHAPED) + len(HELD)
+_STATUSES = {status.value: status for status in JobStatus}
+
+
+# A hundred thousand jobs with the same options share one object, and its text.
+@lru_cache(maxsize=1024)
+def _text_of(options: Policies) -> str | None:
+    return None if options == DEFAULT_POLICIES else options.model_dump_json(exclude_defaults=True)
+
+
+@lru_cache(maxsize=1024)
+def _policies(text: str) -> Policies:
+    return Policies.model_validate_json(text)
+
+
+def _trigger_text(trigger: Trigger) -> str:
+    return json.dumps([microseconds_of(trigger.at), trigger.arguments, trigger.attempt])
+
+
+def _trigger(text: str | None) -> Trigger | None:
+    if text is None:
+        return None
+    at, arguments, attempt = json.loads(text)
+    return Trigger(instant_of(at), arguments, attempt)
+
+
+def _flight(flight: Flight, held: Mapping[int, float]) -> list[Any]:
+    times = (microseconds_of(flight.fire_time), microseconds_of(flight.lease_until))
+    return [flight.owner, flight.token, *times, flight.manual, _micros(held.get(flight.token, 0.0))]
+
+
+def _flights(text: str) -> tuple[tuple[Flight, ...], dict[int, float]]:
+    rows = json.loads(text)
+    flights = (
+        Flight(owner, token, instant_of(at), instant_of(end), manual) for owner, token, at, end, manual, _ in rows
+    )
+    return tuple(flights), {row[1]: row[5] / 1_000_000 for row in rows}
+
+
+# ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+RUN_COLUMNS = (
+    "job_id", "fire_time", "status", "instance_id", "attempt", "token", "manual", "started", "finished", "error",
+    "retry_count", "missed_count", "missed_first", "missed_last",
+)  # fmt: skip
+RUN_INSTANTS = frozenset({"fire_time", "started", "finished", "missed_first", "missed_last"})
+
+
+def run_row(run: RunRecord) -> tuple[Any, ...]:
+    """Return a run of the history as a row."""
+    missed = run.missed
+    return (*run[:-1], None, None, None) if missed is None else (*run[:-1], missed.count, missed.first, missed.last)
+
+
+def run_of(row: Sequence[Any]) -> RunRecord:
+    """Return the run that `run_row` wrote."""
+    *plain, count, first, last = row
+    plain[2], plain[6] = _RUN_STATUSES[plain[2]], bool(plain[6])
+    plain.append(None if count is None else Missed(count, first, last))
+    return RunRecord(*plain)
+
+
+_RUN_STATUSES = {status.value: status for status in RunStatus}
+
+
+# ── instants as numbers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def microseconds_of(moment: datetime) -> int:
+    """Return the moment as whole microseconds since 1970."""
+    span = moment - _EPOCH
+    return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds  # half the price of a division
+
+
+def instant_of(microseconds: int) -> datetime:
+    """Return the moment that so many microseconds since 1970 are."""
+    return _EPOCH + timedelta(0, 0, microseconds)
+
+
+def _micros(seconds: float) -> int:
+    return round(seconds * 1_000_000)

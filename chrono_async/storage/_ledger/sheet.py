@@ -1,0 +1,118 @@
+"""
+The jobs that one call concerns, read from a medium that keeps each of them by itself.
+
+The rules work on a `Table` that holds these jobs and no others. What is different afterwards is to be written back,
+each job on the condition that nobody else has written it since it was read: its version says so.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from ...models import JobRecord, RunRecord
+from .._table.shelf import Lock, Moment
+from .._table.table import Table
+
+Row = TypeVar("Row")
+
+
+class Kept(NamedTuple):
+    """A job as a medium keeps it: its record, and beside it who holds it."""
+
+    record: JobRecord | None
+    """None where there is only a lock, which needs no record."""
+    lock: Lock | None
+    flights: dict[int, float]
+    """By token, until when each flight is held, by the clock that locks end by."""
+
+
+class Stored(NamedTuple, Generic[Row]):
+    """A job as it was read."""
+
+    version: int
+    row: Row
+    """As the medium has it, to tell whether anything has changed."""
+    kept: Kept
+
+
+class Change(NamedTuple, Generic[Row]):
+    """What a call made of a job."""
+
+    job_id: str
+    version: int
+    """The one that was read; 0 where nothing was there."""
+    row: Row | None
+    """As it is to be kept from now on; None where it is to be forgotten."""
+    runs: list[RunRecord]
+    """Rows for the history, to be added together with the change or not at all."""
+
+
+class Floors(NamedTuple):
+    """What tokens and revisions have come to in jobs that are gone: a job of the same id goes on from there."""
+
+    token: int = 0
+    revision: int = 0
+
+
+class Sheet(Generic[Row]):
+    """A table of some jobs, and what they were before."""
+
+    def __init__(
+        self,
+        at: Moment,
+        stored: Mapping[str, Stored[Row]],
+        encode: Callable[[str, Kept], Row],
+        *,
+        floors: Floors = Floors(),  # noqa: B008  # it is immutable
+        history: Iterable[RunRecord] = (),
+    ) -> None:
+        self.at = at
+        self.table: Table = Table(history=_ALL, total_history=_ALL)
+        self._stored, self._encode, self._floors = stored, encode, floors
+        self.table.token_floor, self.table.revision_floor = floors
+        for row in history:
+            self.table.history.add(row)
+        self._known_runs = self.table.history.count
+        for job_id, found in stored.items():
+            self._lay_out(job_id, found.kept)
+
+    def _lay_out(self, job_id: str, kept: Kept) -> None:
+        table = self.table
+        if kept.record is not None:
+            table.records[job_id] = kept.record
+        if kept.lock is not None:
+            table.locks[job_id] = kept.lock
+        for token, until in kept.flights.items():
+            table.flights[job_id, token] = until
+
+    @property
+    def floors(self) -> Floors | None:
+        """The floors, if they have risen."""
+        floors = Floors(self.table.token_floor, self.table.revision_floor)
+        return None if floors == self._floors else floors
+
+    def changes(self, job_ids: Iterable[str]) -> list[Change[Row]]:
+        """Return what has become of these jobs, where it is something else, or has a row for the history."""
+        runs: dict[str, list[RunRecord]] = {}
+        for run in self.table.history.since(self._known_runs):
+            runs.setdefault(run.job_id, []).append(run)
+        changes = (self._change(job_id, runs.get(job_id, [])) for job_id in job_ids)
+        return [change for change in changes if change is not None]
+
+    def _change(self, job_id: str, runs: list[RunRecord]) -> Change[Row] | None:
+        before, kept = self._stored.get(job_id), self._kept(job_id)
+        row = None if kept is None else self._encode(job_id, kept)
+        if before is None:
+            return None if row is None else Change(job_id, 0, row, runs)
+        return None if row == before.row and not runs else Change(job_id, before.version, row, runs)
+
+    def _kept(self, job_id: str) -> Kept | None:
+        """Return what is to be kept of a job: nothing of one that has neither a record nor a lock."""
+        record, lock = self.table.records.get(job_id), self.table.locks.get(job_id)
+        if record is None:
+            return None if lock is None or lock.until <= self.at.boot else Kept(None, lock, {})
+        flights = {flight.token: self.table.flights.get((job_id, flight.token), 0.0) for flight in record.flights}
+        return Kept(record, lock, flights)
+
+
+_ALL = 1_000_000
+"""A sheet keeps every row: the medium is what has bounds."""

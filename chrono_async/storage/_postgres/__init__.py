@@ -1,0 +1,1 @@
+"""What a PostgreSQL storage is made of. The only door to `asyncpg`."""

@@ -1,0 +1,88 @@
+"""
+The statements of a storage in PostgreSQL, for a namespace.
+
+They stand in the `.sql` files beside this one, as they are for the namespace `chrono`, but for the columns, which
+`_rows` names.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ...errors import InvalidOptionError
+from .._ledger.rows import COLUMNS, COUNTS, INSTANTS, RUN_COLUMNS, RUN_INSTANTS
+
+SCHEMA_VERSION = 1
+
+DUE_COLUMNS = (
+    "id", "due_at", "next_run", "revision", "claimed", "status", "options", "triggered", "manual", "flights"
+)  # fmt: skip
+"""What must be known of a job that comes due; with these a job that cannot be read is recognised, too."""
+
+_FOLDER = Path(__file__).parent
+_NAMESPACE = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_JOB_TYPES = {**dict.fromkeys(INSTANTS, "timestamptz"), **dict.fromkeys(COUNTS, "bigint"), "paused": "boolean"}
+_RUN_TYPES = {
+    **dict.fromkeys(RUN_INSTANTS, "timestamptz"),
+    **dict.fromkeys(("attempt", "token", "retry_count", "missed_count"), "bigint"),
+    "manual": "boolean",
+}
+"""Of the columns that are no texts."""
+
+_NOW = "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint"
+"""In whole microseconds, as locks end. It is one value for a statement, so that an index helps."""
+
+
+class Statements:
+    """The statements by name, and the texts that a namespace stands for."""
+
+    def __init__(self, namespace: str) -> None:
+        if not _NAMESPACE.fullmatch(namespace):
+            raise InvalidOptionError(
+                "namespace", namespace, "must be up to 40 of a-z, 0-9 and _, and begin with none of 0-9"
+            )
+        self.namespace: str = namespace
+        self.schema: str = self._named((_FOLDER / "schema.sql").read_text("utf-8"))
+        text = self._named((_FOLDER / "statements.sql").read_text("utf-8"))
+        _, *parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
+        self._texts = {name: _filled(part) for name, part in zip(parts[::2], parts[1::2], strict=True)}
+
+    def _named(self, text: str) -> str:
+        return re.sub(r"\bchrono_(?=[a-z])", f"{self.namespace}_", text)
+
+    def __getitem__(self, name: str) -> str:
+        return self._texts[name]
+
+
+def _filled(text: str) -> str:
+    for name, value in _FILLINGS.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def _listed(columns: Iterable[str], table: str = "") -> str:
+    return ", ".join(f"{table}{column}" for column in columns)
+
+
+def _arrays(columns: Iterable[str], types: Mapping[str, str], *, first: int) -> str:
+    return _listed(f"${at}::{types.get(column, 'text')}[]" for at, column in enumerate(columns, start=first))
+
+
+_FIRST_COLUMN = 3  # after the versions that were read, and whether the row is to go
+_FIRST_RUN_COLUMN = _FIRST_COLUMN + len(COLUMNS)
+_FIRST_FLOOR = _FIRST_RUN_COLUMN + len(RUN_COLUMNS)
+
+_FILLINGS = {
+    "columns": _listed(COLUMNS),
+    "g.columns": _listed(COLUMNS, "g."),
+    "j.columns": _listed(COLUMNS, "j."),
+    "due_columns": _listed(DUE_COLUMNS),
+    "assignments": _listed(f"{column} = g.{column}" for column in COLUMNS if column != "id"),
+    "arrays": _arrays(COLUMNS, _JOB_TYPES, first=_FIRST_COLUMN),
+    "run_columns": _listed(RUN_COLUMNS),
+    "r.run_columns": _listed(RUN_COLUMNS, "r."),
+    "run_arrays": _arrays(RUN_COLUMNS, _RUN_TYPES, first=_FIRST_RUN_COLUMN),
+    "token_floor": f"${_FIRST_FLOOR}::bigint",
+    "revision_floor": f"${_FIRST_FLOOR + 1}::bigint",
+    "now": _NOW,
+}

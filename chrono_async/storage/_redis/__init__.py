@@ -1,0 +1,1 @@
+"""What a Redis storage is made of, its scripts beside it."""

@@ -1,0 +1,222 @@
+"""
+The way to a Redis: its client, its scripts, and the one edge at which the driver's exceptions are translated.
+
+A client belongs to the event loop that it was made on. One that is ours is made anew for another loop, and after
+`close`; a user's own is never closed.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+from ...errors import InvalidOptionError, StorageError
+
+try:
+    from redis.asyncio import BlockingConnectionPool, Redis
+    from redis.asyncio.connection import parse_url
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError as ConnectionLostError
+    from redis.exceptions import NoScriptError, RedisError, ResponseError
+except ModuleNotFoundError as error:
+    _MISSING = "RedisStorage needs a package more: pip install 'chrono-async[redis]'"
+    raise ModuleNotFoundError(_MISSING, name=error.name) from None
+
+_log = logging.getLogger("chrono_async")
+
+_KEYS = ("jobs", "due", "next", "bury", "leased", "runs", "log", "order", "meta", "instances", "seen")
+"""As `shared.lua` names them."""
+
+_LOOK_UP = 15.0
+"""How often who hears nothing sees whether its connection is still there."""
+
+
+class Client(Protocol):
+    """What is used of a client of redis-py, be it of a single server, of a cluster, or of sentinels."""
+
+    async def execute_command(self, *words: Any, **options: Any) -> Any:
+        """Send a command and return the answer."""
+
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+
+
+class Script(NamedTuple):
+    """A script, and the name that a server remembers it by."""
+
+    text: str
+    digest: str
+
+
+def _script(name: str) -> Script:
+    folder = Path(__file__).parent
+    text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("shared", name))
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+READ, WRITE, DUE = _script("read"), _script("write"), _script("due")
+LIST, RUNS, BEAT, INSTANCES = _script("list"), _script("runs"), _script("beat"), _script("instances")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Let whatever the driver raises be a `StorageError`."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except (RedisError, OSError) as error:
+        raise StorageError(f"redis: {type(error).__name__}: {error}") from error
+
+
+class Link:
+    """A server, a namespace on it, and what is sent there."""
+
+    def __init__(self, server: str | Client, namespace: str, *, max_connections: int, timeout: timedelta) -> None:
+        self.prefix = f"{{{_checked(namespace)}}}:"
+        self.channel = f"{self.prefix}changes"
+        self._keys = [f"{self.prefix}{name}" for name in _KEYS]
+        if max_connections < 1:
+            raise InvalidOptionError("max_connections", max_connections, "must be 1 or more")
+        self._url = _checked_url(server) if isinstance(server, str) else None
+        self._client = None if isinstance(server, str) else server
+        self._limits = (max_connections, timeout.total_seconds())
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_fit = False
+        self._has_warned = False
+
+    async def ask(self, script: Script, *arguments: bytes | str | int) -> list[Any]:
+        """Run a script that changes nothing; once more if the connection turns out to have been closed meanwhile."""
+        try:
+            return await self.run(script, *arguments)
+        except StorageError as error:
+            if not isinstance(error.__cause__, ConnectionLostError):
+                raise
+        return await self.run(script, *arguments)
+
+    async def run(self, script: Script, *arguments: bytes | str | int) -> list[Any]:
+        """Run a script and return its answer."""
+        with translated():
+            client = await self.client()
+            words = (len(self._keys), *self._keys, *arguments)
+            try:
+                return await _raw(client, "EVALSHA", script.digest, *words)
+            except NoScriptError:  # a server that was started anew, or told to forget its scripts
+                return await _raw(client, "EVAL", script.text, *words)
+
+    async def say(self, word: str) -> None:
+        """Tell a word to all who hear."""
+        with translated():
+            await (await self.client()).execute_command("PUBLISH", self.channel, word)
+
+    async def erase(self) -> None:
+        """Delete all keys."""
+        with translated():
+            await (await self.client()).execute_command("DEL", *self._keys)
+
+    async def hear(self) -> AsyncGenerator[str, None]:
+        """Yield an empty word when it has begun to hear, and then each that is said."""
+        with translated():
+            client: Any = await self.client()
+            if not hasattr(client, "pubsub"):
+                raise StorageError(f"redis: a {type(client).__name__} cannot listen")
+            async with client.pubsub() as pubsub:
+                await pubsub.subscribe(self.channel)
+                while True:
+                    message = await pubsub.get_message(timeout=_LOOK_UP)
+                    if message is not None:
+                        yield _word_of(message)
+
+    async def client(self) -> Client:
+        """Return the client, having seen that its server will keep what it is given."""
+        client = self._own() if self._url is not None else self._client
+        assert client is not None, "there is either a URL or a client"  # noqa: S101 - a type narrowing
+        if not self._is_fit:
+            await self._check(client)
+            self._is_fit = True
+        return client
+
+    def _own(self) -> Client:
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            self._client, self._loop = self._connect(), loop
+        return self._client
+
+    def _connect(self) -> Client:
+        """Return a client that opens a bounded number of connections, and waits for none of them for ever."""
+        most, seconds = self._limits
+        pool = BlockingConnectionPool.from_url(
+            cast(str, self._url),
+            max_connections=most + 1,  # one of them listens
+            timeout=seconds,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            health_check_interval=30,
+            **({} if cast(str, self._url).startswith("unix:") else {"socket_keepalive": True}),
+            # What is sent again after a lost answer could be done twice. Who asked knows how to ask again.
+            retry=Retry(NoBackoff(), 0),
+        )
+        return cast(Client, Redis.from_pool(pool))
+
+    async def _check(self, client: Client) -> None:
+        """Refuse a server that throws keys away when its memory is full: they would be jobs."""
+        try:
+            policy = _policy(await client.execute_command("INFO", "memory"))
+        except ResponseError as error:
+            policy = f"unknown ({error})"
+        if policy.startswith("unknown"):
+            self._warn(policy)
+        elif policy != "noeviction":
+            raise StorageError(
+                f"redis: maxmemory-policy is {policy!r}: a full server would throw jobs away; set it to noeviction"
+            )
+
+    def _warn(self, policy: str) -> None:
+        if not self._has_warned:
+            _log.warning("redis: maxmemory-policy is %s; it must be noeviction, or jobs may be thrown away", policy)
+        self._has_warned = True
+
+    async def close(self) -> None:
+        """Let go of the connections, if they are ours; the next call would make new ones."""
+        if self._url is None or self._client is None:
+            return
+        client, self._client = self._client, None
+        with translated():
+            await client.aclose()
+
+
+async def _raw(client: Client, *words: bytes | str | int) -> list[Any]:
+    """Send a command whose answer is bytes, however the client is set up."""
+    answer: list[Any] = await client.execute_command(*words, NEVER_DECODE=True)
+    return answer
+
+
+def _word_of(message: dict[str, Any]) -> str:
+    data = message["data"] if message["type"] == "message" else ""
+    return data.decode() if isinstance(data, bytes) else data
+
+
+def _policy(info: Any) -> str:
+    policy = info.get("maxmemory_policy") if isinstance(info, dict) else None
+    return policy if isinstance(policy, str) else "unknown"
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parse_url(url)
+    except ValueError as error:
+        # The URL itself is not repeated: there may be a password in it.
+        raise InvalidOptionError("url", f"{url.partition(':')[0]}:...", str(error)) from None
+    return url
+
+
+def _checked(namespace: str) -> str:
+    """Return a namespace that can be the part of a key that says in which slot of a cluster it lies."""
+    if not namespace or any(brace in namespace for brace in "{}"):
+        raise InvalidOptionError("namespace", namespace, "must be a text without braces, and not empty")
+    return namespace

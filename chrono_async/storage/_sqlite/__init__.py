@@ -1,0 +1,1 @@
+"""What a SQLite storage is made of. The only door to `sqlite3`."""

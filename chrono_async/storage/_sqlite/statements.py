@@ -1,0 +1,74 @@
+"""
+The texts of the statements of a SQLite storage. Nothing in them is a user's but the namespace, which has been checked.
+"""
+
+# ruff: noqa: S608
+
+from .._ledger.rows import COLUMNS, RUN_COLUMNS
+
+SIZES = (1, 4, 16, 32, 64, 128, 256, 512)
+"""How many ids a statement is made for: the texts are always the same few, so that they stay prepared."""
+SWEPT = 1000
+"""How many rows of the history are looked at for their age at a time."""
+
+
+class Statements:
+    """Those of one namespace."""
+
+    def __init__(self, ns: str, *, per_job: int) -> None:
+        self._about_jobs(f"{ns}_jobs", f"{ns}_meta")
+        self._about_due(f"{ns}_jobs")
+        self._about_runs(f"{ns}_runs", per_job)
+        self._about_instances(f"{ns}_instances", f"{ns}_jobs")
+
+    def _about_jobs(self, jobs: str, meta: str) -> None:
+        columns, places = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
+        self._updates: dict[tuple[str, ...], str] = {}
+        self._jobs = jobs
+        self.jobs: dict[int, str] = _for_ids(f"SELECT {columns}, number FROM {jobs} WHERE id IN (%s)")
+        self.insert: str = f"INSERT INTO {jobs} ({columns}) VALUES ({places})"
+        self.forget: str = f"DELETE FROM {jobs} WHERE number = ?"
+        self.records: str = f"SELECT {columns}, number FROM {jobs} WHERE name IS NOT NULL"
+        self.floors: str = f"SELECT name, value FROM {meta} WHERE name IN ('token_floor', 'revision_floor')"
+        self.raise_floors: str = f"INSERT OR REPLACE INTO {meta} (name, value) VALUES (?, ?)"
+
+    def update(self, columns: tuple[str, ...]) -> str:
+        """Return the text that writes these columns: what has not changed costs no index anything."""
+        sql = self._updates.get(columns)
+        if sql is None:
+            values = ", ".join(f"{name} = ?" for name in columns)
+            sql = self._updates[columns] = f"UPDATE {self._jobs} SET {values} WHERE number = ?"
+        return sql
+
+    def _about_due(self, jobs: str) -> None:
+        look = f"SELECT {', '.join(COLUMNS)}, number FROM {jobs}"
+        self.due_records: str = f"{look} WHERE (due_at <= ? OR not_before > ?) AND next_run <= ? AND NOT paused"
+        self.to_bury: str = f"SELECT id FROM {jobs} WHERE bury_at <= ?"
+        self.held: str = f"{look} WHERE lock_until > 0 AND lock_until > ? AND due_at < ?"
+        self.free: str = f"""
+            {look} WHERE due_at < ? AND (due_at, id) > (?, ?) AND lock_until <= ? ORDER BY due_at, id"""
+
+    def _about_runs(self, runs: str, per_job: int) -> None:
+        columns, places = ", ".join(RUN_COLUMNS), ", ".join("?" * len(RUN_COLUMNS))
+        self.add_run: str = f"INSERT INTO {runs} ({columns}, written) VALUES ({places}, ?)"
+        self.runs_of: dict[int, str] = _for_ids(f"SELECT {columns} FROM {runs} WHERE job_id IN (%s) ORDER BY seq")
+        self.latest: str = f"SELECT {columns} FROM {runs} ORDER BY seq DESC LIMIT ?"
+        self.latest_of: str = f"SELECT {columns} FROM {runs} WHERE job_id = ? ORDER BY seq DESC LIMIT ?"
+        self.prune: str = f"""
+            DELETE FROM {runs} WHERE job_id = ? AND seq <= (
+                SELECT seq FROM {runs} WHERE job_id = ? ORDER BY seq DESC LIMIT 1 OFFSET {per_job})"""
+        self.forget_old_runs: str = f"""
+            DELETE FROM {runs} WHERE seq IN (SELECT seq FROM {runs} ORDER BY seq LIMIT {SWEPT}) AND written < ?"""
+        self.forget_many_runs: str = f"""
+            DELETE FROM {runs} WHERE seq <= (SELECT seq FROM {runs} ORDER BY seq DESC LIMIT 1 OFFSET ?)"""
+
+    def _about_instances(self, instances: str, jobs: str) -> None:
+        columns = "instance_id, started, seen, jobs"
+        self.alive: str = f"INSERT OR REPLACE INTO {instances} ({columns}) VALUES (?, ?, ?, ?)"
+        self.forget_instances: str = f"DELETE FROM {instances} WHERE seen < ?"
+        self.instances: str = f"SELECT {columns} FROM {instances} WHERE seen >= ? ORDER BY instance_id"
+        self.forget_locks: str = f"DELETE FROM {jobs} WHERE name IS NULL AND lock_until <= ?"
+
+
+def _for_ids(sql: str) -> dict[int, str]:
+    return {size: sql % ", ".join("?" * size) for size in SIZES}

@@ -1,0 +1,270 @@
+"""
+What is read from and written to the tables of a SQLite storage, within a transaction.
+
+Each call takes a few statements, however many jobs it concerns; their texts are always the same few, so that they stay
+prepared.
+"""
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from sqlite3 import OperationalError
+from typing import Any, NamedTuple
+
+from ...errors import StorageCorruptError
+from ...models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
+from .._ledger.rows import JobRow, instant_of, kept_of, microseconds_of
+from .._ledger.sheet import Change, Floors, Kept, Stored
+from .._table.shelf import Moment
+from .connection import Connection, Remembered
+from .statements import SIZES, Statements
+from .values import (
+    ALL_PLACES,
+    UNREADABLE,
+    Instants,
+    Places,
+    changed_places,
+    decoded,
+    decoded_run,
+    encoded_run,
+    is_writable,
+)
+
+_log = logging.getLogger("chrono_async")
+_HEARD_OF = timedelta(minutes=10)
+
+
+class Bounds(NamedTuple):
+    """How much of the history is kept."""
+
+    per_job: int
+    total: int
+    age: timedelta
+
+
+class Question(NamedTuple):
+    """What is asked for of what comes due."""
+
+    until: datetime
+    at: Moment
+    skip: Collection[str]
+    limit: int
+    start: tuple[datetime, str] | None
+    """The place of the last one of the page before."""
+
+
+class Tables:
+    """The tables of one namespace."""
+
+    def __init__(self, namespace: str, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._sql = Statements(namespace, per_job=bounds.per_job)
+        self._told: set[str] = set()
+
+    # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def read(self, database: Connection, job_ids: Sequence[str]) -> dict[str, Stored[JobRow]]:
+        """Return those of the jobs that are there; one alone that cannot be read is an error."""
+        known, stored, missing = database.remembered(), {}, []
+        for job_id in job_ids:
+            found = known.get(job_id)
+            if found is None:
+                missing.append(job_id)
+            else:
+                stored[job_id] = Stored(*found, kept_of(found.row))
+        for job_id, read in self._read(database, missing):
+            if read is not None:
+                known[job_id], stored[job_id] = Remembered(read.version, read.row), read
+            elif len(job_ids) == 1:
+                raise StorageCorruptError(f"the row of job {job_id!r} cannot be read and is left as it is")
+        return stored
+
+    def _read(self, database: Connection, job_ids: Sequence[str]) -> Iterator[tuple[str, Stored[JobRow] | None]]:
+        instants = Instants()
+        for row in self._of_jobs(database, self._sql.jobs, job_ids):
+            yield row[0], self._stored(row, instants)
+
+    def _of_jobs(self, database: Connection, sql: dict[int, str], job_ids: Sequence[str]) -> Iterator[Any]:
+        for ids in _chunks([job_id for job_id in job_ids if is_writable(job_id)]):
+            yield from database.execute(sql[len(ids)], ids)
+
+    def _stored(self, row: Sequence[Any], instants: Instants) -> Stored[JobRow] | None:
+        """Return a job by its row, which ends with its number: no version is needed where nobody else can write."""
+        try:
+            values = decoded(row, instants)
+            return Stored(row[-1], values, kept_of(values))
+        except UNREADABLE as error:
+            if row[0] not in self._told:
+                self._told.add(row[0])
+                _log.error("the row of job %r cannot be read and is left as it is: %s", row[0], error)
+            return None
+
+    def write(
+        self,
+        database: Connection,
+        stored: Mapping[str, Stored[JobRow]],
+        changes: Sequence[Change[JobRow]],
+        now: datetime,
+    ) -> None:
+        """Write what has become of the jobs that were read, with the rows of the history that belong to it."""
+        known, rows = database.remembered(), defaultdict(list)
+        for job_id, number, row, _ in changes:
+            known.pop(job_id, None)
+            if row is None:
+                database.execute(self._sql.forget, (number,))
+            elif not number:
+                database.execute(self._sql.insert, ALL_PLACES.encoded(row))
+            else:
+                places = changed_places(stored[job_id].row, row)
+                rows[places].append([*places.encoded(row), number])
+                if not places.alters:
+                    known[job_id] = Remembered(number, row)
+        self._update(database, rows)
+        self._add_runs(database, [run for change in changes for run in change.runs], microseconds_of(now))
+
+    def _update(self, database: Connection, rows: Mapping[Places, Sequence[Sequence[Any]]]) -> None:
+        for places, values in rows.items():
+            updated = database.executemany(self._sql.update(places.columns), values)
+            if updated.rowcount != len(values):
+                raise OperationalError("a row that was read is not there any more")
+
+    def records(self, database: Connection) -> list[JobRecord]:
+        """Return all records that can be read."""
+        return list(self._records(database.execute(self._sql.records)))
+
+    def due_records(self, database: Connection, now: datetime) -> list[JobRecord]:
+        """Return the records that are not paused and whose pointer has come, whoever holds them."""
+        moment = microseconds_of(now)
+        return list(self._records(database.execute(self._sql.due_records, (moment, moment, moment))))
+
+    def _records(self, rows: Iterable[Any]) -> Iterator[JobRecord]:
+        instants = Instants()
+        for row in rows:
+            stored = self._stored(row, instants)
+            if stored is not None and stored.kept.record is not None:
+                yield stored.kept.record
+
+    # ── floors ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def floors(self, database: Connection) -> Floors:
+        """Return what tokens and revisions have come to in jobs that are gone."""
+        known = {name: int(value) for name, value in database.execute(self._sql.floors)}
+        return Floors(known.get("token_floor", 0), known.get("revision_floor", 0))
+
+    def raise_floors(self, database: Connection, floors: Floors) -> None:
+        """Remember them."""
+        rows = [("token_floor", str(floors.token)), ("revision_floor", str(floors.revision))]
+        database.executemany(self._sql.raise_floors, rows)
+
+    # ── what comes due ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def to_bury(self, database: Connection, at: Moment) -> list[str]:
+        """Return the jobs with a dead run that no claim will come across."""
+        return [job_id for (job_id,) in database.execute(self._sql.to_bury, (_boot(at),))]
+
+    def due(self, database: Connection, asked: Question) -> tuple[list[Due], bool]:
+        """Return a page of what can be claimed, by `(when, job_id)`, and whether there is more."""
+        found = [due for due in self._held(database, asked) if asked.start is None or place_of(due) > asked.start]
+        found += islice(self._free(database, asked), asked.limit + 1)
+        found.sort(key=place_of)
+        return found[: asked.limit], len(found) > asked.limit
+
+    def _held(self, database: Connection, asked: Question) -> Iterator[Due]:
+        """Yield the jobs whose place is not that of their entry in the index, since somebody holds them."""
+        rows = database.execute(self._sql.held, (_boot(asked.at), microseconds_of(asked.until)))
+        return (due for due in self._wanted(rows, asked) if due.when < asked.until)
+
+    def _free(self, database: Connection, asked: Question) -> Iterator[Due]:
+        """Yield the others, in order, as they are read from the index."""
+        when, job_id = _BEFORE_ALL if asked.start is None else (microseconds_of(asked.start[0]), asked.start[1])
+        rows = database.execute(self._sql.free, (microseconds_of(asked.until), when, job_id, _boot(asked.at)))
+        return self._wanted(rows, asked)
+
+    def _wanted(self, rows: Iterable[Any], asked: Question) -> Iterator[Due]:
+        instants = Instants()
+        for row in rows:
+            stored = None if row[0] in asked.skip else self._stored(row, instants)
+            due = None if stored is None else _due_of(stored.kept, asked.at)
+            if due is not None:
+                yield due
+
+    # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _add_runs(self, database: Connection, runs: Sequence[RunRecord], written: int) -> None:
+        """Add rows, and let the oldest of their jobs make room for them."""
+        if runs:
+            database.executemany(self._sql.add_run, [encoded_run(run, written) for run in runs])
+            database.executemany(self._sql.prune, [(job_id, job_id) for job_id in {run.job_id for run in runs}])
+
+    def runs_of(self, database: Connection, job_ids: Sequence[str]) -> list[RunRecord]:
+        """Return what is remembered of these jobs, the oldest first."""
+        return list(self._runs(self._of_jobs(database, self._sql.runs_of, job_ids)))
+
+    def latest_runs(self, database: Connection, job_id: str | None, limit: int) -> list[RunRecord]:
+        """Return the newest rows, of one job or of all, the newest first."""
+        if limit <= 0 or (job_id is not None and not is_writable(job_id)):
+            return []
+        if job_id is None:
+            return list(self._runs(database.execute(self._sql.latest, (min(limit, _MOST),))))
+        return list(self._runs(database.execute(self._sql.latest_of, (job_id, min(limit, _MOST)))))
+
+    def _runs(self, rows: Iterable[Any]) -> Iterator[RunRecord]:
+        for row in rows:
+            try:
+                yield decoded_run(row)
+            except UNREADABLE as error:
+                _log.warning("a row of the history of job %r cannot be read: %s", row[0], error)
+
+    # ── instances ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def heartbeat(self, database: Connection, instance: InstanceInfo, at: Moment) -> None:
+        """Note that the instance is alive, and sweep out what is too old or too much."""
+        times = (microseconds_of(instance.started), microseconds_of(at.now))
+        database.execute(self._sql.alive, (instance.instance_id, *times, json.dumps(sorted(instance.jobs))))
+        database.execute(self._sql.forget_instances, (microseconds_of(at.now - _HEARD_OF),))
+        if database.execute(self._sql.forget_locks, (_boot(at),)).rowcount:
+            database.forget()
+        database.execute(self._sql.forget_old_runs, (_micros_before(at.now, self._bounds.age),))
+        database.execute(self._sql.forget_many_runs, (self._bounds.total,))
+
+    def instances(self, database: Connection, now: datetime) -> list[InstanceInfo]:
+        """Return the instances that were heard of lately."""
+        rows = database.execute(self._sql.instances, (microseconds_of(now - _HEARD_OF),))
+        return [
+            InstanceInfo(instance_id, instant_of(started), instant_of(seen), frozenset(json.loads(jobs)))
+            for instance_id, started, seen, jobs in rows
+        ]
+
+
+def _due_of(kept: Kept, at: Moment) -> Due | None:
+    if kept.record is None:
+        return None
+    if kept.lock is None or kept.lock.until <= at.boot:
+        return due_of(kept.record)
+    return due_of(kept.record, at.now + timedelta(seconds=kept.lock.until - at.boot))
+
+
+_BEFORE_ALL = (-(2**63), "")
+_MOST = 2**31
+
+
+def _micros_before(now: datetime, age: timedelta) -> int:
+    try:
+        return microseconds_of(now - age)
+    except OverflowError:  # for ever
+        return _BEFORE_ALL[0]
+
+
+def _boot(at: Moment) -> int:
+    return round(at.boot * 1_000_000)
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the ids in parts for which there is a statement; a part is filled up with its last one."""
+    for start in range(0, len(ids), SIZES[-1]):
+        part = ids[start : start + SIZES[-1]]
+        size = next(size for size in SIZES if size >= len(part))
+        yield [*part, *[part[-1]] * (size - len(part))]

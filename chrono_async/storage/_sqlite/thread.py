@@ -1,0 +1,155 @@
+"""
+A thread that owns a database: what is asked of it while it works is gathered, and done in one transaction.
+
+It is a daemon, so that a storage which nobody has closed does not keep the interpreter from ending: a transaction that
+is cut off there is undone by whoever opens the file next.
+"""
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from ..._threads import outside_work
+from .database import Call, DatabaseFile, Step
+
+Result = TypeVar("Result")
+
+_MOST = 256
+"""How many calls go into one transaction: those behind them are not to wait for ever."""
+
+
+class Asked(Call):
+    """A call, and who waits for it."""
+
+    __slots__ = ("answer", "is_last", "loop")
+
+    def __init__(self, step: Step[Any], *, writes: bool, is_last: bool = False) -> None:
+        super().__init__(step, writes=writes)
+        self.is_last: bool = is_last
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[Any] = self.loop.create_future()
+
+    def tell(self) -> None:
+        """Wake the caller, unless it has gone."""
+        if self.answer.done():
+            return
+        if self.error is not None:
+            self.answer.set_exception(self.error)
+        else:
+            self.answer.set_result(self.result)
+
+
+Queue = SimpleQueue[Asked | None]
+
+
+class Open(NamedTuple):
+    """The way to a thread at work."""
+
+    queue: Queue
+    end: "weakref.finalize[..., Worker]"
+    """Lets the thread end with the worker."""
+
+
+class Worker:
+    """Takes steps to a thread, which starts with the first of them and ends with the worker, or when it is closed."""
+
+    def __init__(self, open_file: Callable[[], DatabaseFile]) -> None:
+        self._open_file = open_file
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid, self._lock = os.getpid(), threading.Lock()
+        self._open: Open | None = None
+
+    async def take(self, step: Step[Result], *, writes: bool) -> Result:
+        """Return what the step returns. A caller that is cancelled does not stop it."""
+        asked = Asked(step, writes=writes)
+        self._put(asked)
+        with outside_work():
+            result: Result = await asked.answer
+        return result
+
+    def _put(self, asked: Asked) -> None:
+        if self._pid != os.getpid():
+            self._begin()  # a fork has no threads but the one that called it
+        with self._lock:
+            if self._open is None:
+                self._open = self._start()
+            self._open.queue.put(asked)
+
+    def _start(self) -> Open:
+        queue: Queue = SimpleQueue()
+        arguments = (queue, self._open_file())
+        threading.Thread(target=_work, args=arguments, name="chrono-async SQLite storage", daemon=True).start()
+        end = weakref.finalize(self, queue.put, None)
+        end.atexit = False
+        return Open(queue, end)
+
+    async def close(self) -> None:
+        """Wait for the steps of all calls so far, and until the file is closed. The next call opens it anew."""
+        last = Asked(_nothing, writes=False, is_last=True)
+        if self._pid != os.getpid():
+            self._begin()
+        with self._lock:
+            was_open, self._open = self._open, None
+        if was_open is None:
+            return
+        was_open.end.detach()
+        was_open.queue.put(last)
+        with outside_work():
+            await last.answer
+
+
+def _nothing(_: object) -> None:
+    pass
+
+
+def _work(queue: Queue, file: DatabaseFile) -> None:
+    """Do what is asked for, transaction by transaction, until it is enough. Nothing here holds on to the storage."""
+    while _turn(queue, file):
+        pass
+
+
+def _turn(queue: Queue, file: DatabaseFile) -> bool:
+    calls, goes_on = _gathered(queue)
+    steps = [asked for asked in calls if not asked.is_last]
+    if steps:
+        file.run(steps)
+    if not goes_on:
+        file.close()
+    _tell(calls)
+    return goes_on
+
+
+def _gathered(queue: Queue) -> tuple[list[Asked], bool]:
+    """Wait for a call, and return it with those that wait behind it; and whether more may follow."""
+    calls: list[Asked] = []
+    asked = queue.get()
+    with suppress(Empty):
+        while asked is not None:
+            calls.append(asked)
+            if asked.is_last:
+                return calls, False
+            if len(calls) == _MOST:
+                return calls, True
+            asked = queue.get_nowait()
+        return calls, False
+    return calls, True
+
+
+def _tell(calls: list[Asked]) -> None:
+    for loop, answered in groupby(calls, attrgetter("loop")):
+        with suppress(RuntimeError):  # that loop has been closed, and whoever waited in it is gone
+            loop.call_soon_threadsafe(_tell_here, list(answered))
+
+
+def _tell_here(calls: list[Asked]) -> None:
+    for asked in calls:
+        asked.tell()
