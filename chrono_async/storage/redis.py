@@ -17,15 +17,15 @@ from ..errors import InvalidOptionError
 from ..models import Due, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
 from ._doors import in_utc
-from ._ledger.optimistic import OptimisticLedger, Reading, Written
-from ._ledger.rows import instant_of, microseconds_of
+from ._ledger.optimistic import Reading, Written
+from ._ledger.recalling import RecallingLedger
+from ._ledger.rows import JobRow, instant_of, microseconds_of
 from ._ledger.sheet import Change, Floors, Kept, Stored
 from ._redis import link
-from ._redis.remembered import UNCHANGED, Memory, own_copy, question
 from ._redis.rows import (
     FARTHEST,
+    UNCHANGED,
     Page,
-    Row,
     bytes_of,
     due_from,
     encode,
@@ -36,6 +36,7 @@ from ._redis.rows import (
     numbers_of,
     page_of,
     place_of,
+    question,
     runs_of,
     stored_of,
     words_of,
@@ -56,7 +57,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _PAGE = 1000
 
 
-class RedisStorage(OptimisticLedger[Row]):
+class RedisStorage(RecallingLedger[JobRow]):
     """
     A storage on the server at a URL (`redis://`, `rediss://`, `unix://`), or behind a client of redis-py that is yours.
 
@@ -78,13 +79,13 @@ class RedisStorage(OptimisticLedger[Row]):
         max_connections: int = 10,
         timeout: Duration = 10.0,
     ) -> None:
+        super().__init__()
         self._bounds = (_count("history", history), _count("total_history", total_history))
         self._age = FARTHEST if history_age is None else to_positive(history_age, "history_age") // _MICROSECOND
         self._link = link.Link(
             url_or_client, namespace, max_connections=max_connections, timeout=to_positive(timeout, "timeout")
         )
         self._channel = Channel(self._link.say, self._link.hear) if notify else None
-        self._memory = Memory()
         self._reported: set[str] = set()
 
     @property
@@ -99,16 +100,16 @@ class RedisStorage(OptimisticLedger[Row]):
 
     # ── what the ledger needs ────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _read(self, job_ids: Sequence[str], *, floors: bool, history: bool) -> Reading[Row]:
-        known = self._memory.known(job_ids)  # what is forgotten before the answer comes must still be at hand then
+    async def _read(self, job_ids: Sequence[str], *, floors: bool, history: bool) -> Reading[JobRow]:
+        known = self._memory.take(job_ids)
         now, token, revision, rows, runs = await self._link.ask(link.READ, question(job_ids, known), int(history))
         lines = list(lines_of(rows, job_ids))
         stored, unreadable = self._stored((job_id, line) for job_id, line in lines if line != UNCHANGED)
-        stored |= {job_id: own_copy(known[job_id]) for job_id, line in lines if line == UNCHANGED}
+        stored |= {job_id: known[job_id] for job_id, line in lines if line == UNCHANGED}
         at = Moment(instant_of(int(now)), int(now) / 1_000_000)
         return Reading(at, stored, Floors(int(token), int(revision)), runs_of(runs), unreadable)
 
-    def _stored(self, lines: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Stored[Row]], list[str]]:
+    def _stored(self, lines: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Stored[JobRow]], list[str]]:
         """Return the jobs in the lines of a reply, and the ids of those that cannot be read."""
         stored, unreadable = stored_of(lines)
         for job_id, error in unreadable.items():
@@ -122,14 +123,17 @@ class RedisStorage(OptimisticLedger[Row]):
                 "redis: job %r in %sjobs cannot be read and is left alone: %r", job_id, self._link.prefix, error
             )
 
-    async def _write(self, changes: Sequence[Change[Row]], floors: Floors | None) -> Written:
+    async def _write(self, changes: Sequence[Change[JobRow]], floors: Floors | None) -> Written:
         words = words_of_changes(changes)
         now, version, taken = await self._link.run(link.WRITE, *words, *(floors or Floors()), *self._bounds)
-        written = [change for change, flag in zip(changes, taken, strict=True) if flag == ord("1")]
-        self._memory.note_written(written, int(version))
-        return Written(instant_of(int(now)), {change.job_id for change in written})
+        written = {change.job_id for change, flag in zip(changes, taken, strict=True) if flag == ord("1")}
+        return Written(instant_of(int(now)), written, int(version))
 
-    def _row_of(self, job_id: str, kept: Kept) -> Row:
+    def _is_worth_it(self, kept: Kept) -> bool:
+        """A script can tell that a version is still the one that is known: then it sends no row."""
+        return True
+
+    def _row_of(self, job_id: str, kept: Kept) -> JobRow:
         return encode(job_id, kept)
 
     def _changed(self) -> None:
@@ -140,7 +144,7 @@ class RedisStorage(OptimisticLedger[Row]):
 
     async def list_jobs(self) -> list[JobRecord]:
         """Return all records, in the order of their ids."""
-        found: dict[str, Stored[Row]] = {}
+        found: dict[str, Stored[JobRow]] = {}
         cursor: bytes | int = 0
         while cursor != b"0":
             cursor, ids, rows = await self._link.ask(link.LIST, cursor)

@@ -142,10 +142,10 @@ class SQLiteStorage(Ledger):
 
     async def get_job(self, job_id: str) -> JobRecord:
         """Return the record of this id, or raise `JobNotFoundError`."""
-        stored = (await self._look(lambda database: self._tables.read(database, [job_id]))).get(job_id)
-        if stored is None or stored.kept.record is None:
+        record = await self._look(lambda database: self._tables.record(database, job_id))
+        if record is None:
             raise JobNotFoundError(job_id)
-        return stored.kept.record
+        return record
 
     async def list_jobs(self) -> list[JobRecord]:
         """Return all records that can be read."""

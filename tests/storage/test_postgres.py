@@ -198,12 +198,12 @@ async def test_an_outcome_does_not_undo_what_others_did_meanwhile(make: Make, no
 
 
 def spy_on(storage: PostgresStorage) -> list[str]:
-    """Return the list of statements that the storage will execute."""
+    """Return the list of the kinds of statements that the storage will execute."""
     asked: list[str] = []
     fetch = storage._fetch
 
     async def spy(name: str, *arguments: object) -> list[object]:
-        asked.append(name)
+        asked.append(name.split(maxsplit=1)[0])
         return await fetch(name, *arguments)
 
     storage._connections.fetch = storage._fetch = spy  # type: ignore[method-assign, assignment]

@@ -11,9 +11,9 @@ from chrono_async.claims import Granted, Moved, Outcome, PointerMove
 from chrono_async.errors import JobNotFoundError
 from chrono_async.models import InstanceInfo, JobRecord, RunRecord, RunStatus
 from chrono_async.storage import RedisStorage
+from chrono_async.storage._ledger.memory import Memory
 from chrono_async.storage._ledger.sheet import Kept, Stored
-from chrono_async.storage._redis.remembered import Memory
-from chrono_async.storage._redis.rows import FARTHEST, Row
+from chrono_async.storage._redis.rows import FARTHEST
 
 from .redis_steps import (
     LONG_AGO,
@@ -108,10 +108,10 @@ async def test_what_is_forgotten_while_the_server_is_asked_is_not_lost(open_: Op
 
 def test_no_more_is_remembered_than_there_is_room_for() -> None:
     """The newest stay."""
-    memory, kept = Memory(most=2), Kept(JobRecord(id="any"), None, {})
+    memory, kept = Memory[tuple[()]](most=2), Kept(JobRecord(id="any"), None, {})
     for version, job_id in enumerate("abac"):
-        memory.note({job_id: Stored(version, Row(), kept)})
-    assert [job_id for job_id in "abcd" if memory.known([job_id])] == ["a", "c"]
+        memory.note({job_id: Stored(version, (), kept)})
+    assert [job_id for job_id in "abcd" if memory.take([job_id])] == ["a", "c"]
 
 
 async def test_namespaces_do_not_touch(open_: Open) -> None:

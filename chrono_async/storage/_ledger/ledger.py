@@ -94,7 +94,7 @@ class Ledger:
 
     async def get_job(self, job_id: str) -> JobRecord:
         """Return the record of this id, or raise `JobNotFoundError`."""
-        return await self._change_one(job_id, lambda table, _: table.get(job_id))
+        return await self._change_one(job_id, lambda table, _: table.get(job_id).copy())
 
     async def delete_job(self, job_id: str) -> None:
         """Forget the record and its lock, or raise `JobNotFoundError`."""
@@ -175,7 +175,7 @@ class Ledger:
 
     async def set_paused(self, job_id: str) -> JobRecord:
         """Pause the job."""
-        record = await self._change_one(job_id, lambda table, _: table.set_paused(job_id))
+        record = await self._change_one(job_id, lambda table, _: table.set_paused(job_id).copy())
         self._changed()
         return record
 
@@ -185,7 +185,7 @@ class Ledger:
             job_id, lambda table, at: table.resume(job_id, revision=revision, next_run=next_run, now=at.now)
         )
         self._changed()
-        return record
+        return _copied(record)
 
     async def reschedule(
         self, job_id: str, definition: Definition, *, revision: int, next_run: datetime | None
@@ -197,7 +197,7 @@ class Ledger:
             lambda table, at: table.reschedule(job_id, definition, revision=revision, next_run=next_run, now=at.now),
         )
         self._changed()
-        return record
+        return _copied(record)
 
     async def trigger(self, job_id: str, trigger: Trigger) -> Trigger:
         """Ask for a manual run."""
@@ -205,3 +205,8 @@ class Ledger:
         waiting = await self._change_one(job_id, lambda table, at: table.trigger(job_id, trigger, at.now), history=True)
         self._changed()
         return waiting
+
+
+def _copied(record: JobRecord | None) -> JobRecord | None:
+    """Return a record of the caller's own: the table's may be remembered."""
+    return None if record is None else record.copy()

@@ -6,17 +6,14 @@ on what was written then, and written on the condition that it still is so: one 
 the job is read, as ever.
 """
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from ...claims import Outcome, SettleAnswer, Settled, SettleVerdict
 from .._table.shelf import Moment
+from .memory import Memory
 from .optimistic import OptimisticLedger, Written
 from .sheet import Change, Kept, Row, Sheet, Stored
-
-_MOST = 10_000
-"""Jobs that are recalled at most; of more, those that were claimed first are read again."""
 
 _AT_ONCE = 500
 
@@ -28,29 +25,29 @@ class RecallingLedger(OptimisticLedger[Row]):
     """An optimistic ledger whose medium tells the version that it has given to what was written."""
 
     def __init__(self) -> None:
-        self._recalled: dict[str, tuple[int, Row]] = {}
+        self._memory = Memory[Row]()
 
-    @abstractmethod
-    def _kept_of(self, row: Row) -> Kept:
-        """Return the job that `_row_of` wrote."""
-
-    @abstractmethod
-    def _is_claimed(self, row: Row) -> bool:
-        """Whether somebody runs the job."""
+    def _is_worth_it(self, kept: Kept) -> bool:
+        """Whether to remember a job: by default one that somebody runs, since who claimed it settles it next."""
+        return kept.lock is not None
 
     def _note(self, changes: Sequence[Change[Row]], written: Written) -> None:
-        """Recall what was claimed, and nothing that may be otherwise by now."""
-        for change in changes:
-            self._recalled.pop(change.job_id, None)
-            row, version = change.row, written.version
-            if row is not None and version is not None and change.job_id in written.job_ids and self._is_claimed(row):
-                self._recalled[change.job_id] = (version, row)
-        while len(self._recalled) > _MOST:
-            del self._recalled[next(iter(self._recalled))]
+        """Remember what was written, and nothing that may be otherwise by now."""
+        self._memory.take(change.job_id for change in changes)
+        version, job_ids = written.version, written.job_ids
+        if version is None:
+            return
+        self._memory.note(
+            {
+                job_id: Stored(version, row, kept)
+                for job_id, _, row, _, kept, _ in changes
+                if row is not None and kept is not None and job_id in job_ids and self._is_worth_it(kept)
+            }
+        )
 
     async def settle(self, outcomes: Sequence[Outcome]) -> SettleAnswer:
         """Write each outcome once, if its token and owner still match; jobs that are recalled are not read."""
-        recalled = self._recall(outcomes)
+        recalled = self._memory.take(outcome.lease.job_id for outcome in outcomes[:_AT_ONCE])
         now, settled = await self._settle_unread(outcomes, recalled) if recalled else (None, {})
         rest = [place for place in range(len(outcomes)) if place not in settled]
         if rest or now is None:
@@ -58,15 +55,6 @@ class RecallingLedger(OptimisticLedger[Row]):
             now = answer.now
             settled.update(zip(rest, answer.settled, strict=True))
         return SettleAnswer(now, [settled[place] for place in range(len(outcomes))])
-
-    def _recall(self, outcomes: Sequence[Outcome]) -> dict[str, Stored[Row]]:
-        """Return those of the jobs that are recalled. They are so once: whatever comes of it, they are others then."""
-        recalled: dict[str, Stored[Row]] = {}
-        for outcome in outcomes[:_AT_ONCE]:
-            found = self._recalled.pop(outcome.lease.job_id, None)
-            if found is not None:
-                recalled[outcome.lease.job_id] = Stored(*found, self._kept_of(found[1]))
-        return recalled
 
     async def _settle_unread(
         self, outcomes: Sequence[Outcome], recalled: Mapping[str, Stored[Row]]
@@ -79,6 +67,7 @@ class RecallingLedger(OptimisticLedger[Row]):
         if not changes:
             return None, {}
         written = await self._write(changes, None)
+        self._note(changes, written)
         return written.now, {
             place: answer
             for place, answer in zip(places, answers, strict=True)

@@ -6,7 +6,7 @@ columns named in `INSTANTS`. What has a shape of its own (options, manual reques
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
@@ -46,6 +46,10 @@ _NO_SHAPE: tuple[Any, ...] = (None,) * len(SHAPED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 JobRow = tuple[Any, ...]
+
+
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What comes of a row that no version of ours has written; pydantic's error is a `ValueError`."""
 
 
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -90,7 +94,7 @@ def _bury_at(record: JobRecord, kept: Kept) -> int | None:
 
 
 def kept_of(row: Sequence[Any]) -> Kept:
-    """Return the job that `row_of` wrote; `ValueError` for what cannot be read."""
+    """Return the job that `row_of` wrote; one of `UNREADABLE` is raised for what nobody has written so."""
     declared, bound, options, triggered, manual, flying, owner, until = row[_SHAPED:_DERIVED]
     lock = None if owner is None else Lock(owner, until / 1_000_000)
     job_id, name, status, paused = row[:4]
@@ -186,6 +190,43 @@ def microseconds_of(moment: datetime) -> int:
 def instant_of(microseconds: int) -> datetime:
     """Return the moment that so many microseconds since 1970 are."""
     return _EPOCH + timedelta(0, 0, microseconds)
+
+
+# Jobs of one schedule share their fire times, a batch its lease: most instants have just been seen.
+_cached_microseconds = lru_cache(4096)(microseconds_of)
+_cached_instant = lru_cache(4096)(instant_of)
+
+_JOB_INSTANTS = [at for at, name in enumerate(COLUMNS) if name in INSTANTS]
+_RUN_INSTANTS = [at for at, name in enumerate(RUN_COLUMNS) if name in RUN_INSTANTS]
+
+
+def job_in_numbers(row: Sequence[Any]) -> list[Any]:
+    """Return a job's row with whole microseconds in place of instants: what JSON can say."""
+    return _converted(row, _JOB_INSTANTS, _cached_microseconds)
+
+
+def job_from_numbers(values: Sequence[Any]) -> list[Any]:
+    """Return the row that has these numbers."""
+    return _converted(values, _JOB_INSTANTS, _cached_instant)
+
+
+def run_in_numbers(run: RunRecord) -> list[Any]:
+    """Return a run's row with whole microseconds in place of instants."""
+    return _converted(run_row(run), _RUN_INSTANTS, _cached_microseconds)
+
+
+def run_from_numbers(values: Sequence[Any]) -> RunRecord:
+    """Return the run whose row has these numbers."""
+    return run_of(_converted(values, _RUN_INSTANTS, _cached_instant))
+
+
+def _converted(row: Sequence[Any], places: Sequence[int], convert: Callable[[Any], Any]) -> list[Any]:
+    values = list(row)
+    for at in places:
+        value = values[at]
+        if value is not None:
+            values[at] = convert(value)
+    return values
 
 
 def _micros(seconds: float) -> int:

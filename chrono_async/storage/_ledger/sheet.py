@@ -44,6 +44,10 @@ class Change(NamedTuple, Generic[Row]):
     """As it is to be kept from now on; None where it is to be forgotten."""
     runs: list[RunRecord]
     """Rows for the history, to be added together with the change or not at all."""
+    kept: Kept | None = None
+    """What `row` says, for whoever has no more use for the sheet."""
+    before: Row | None = None
+    """The row that was read: so a medium can write only what is different."""
 
 
 class Floors(NamedTuple):
@@ -102,8 +106,9 @@ class Sheet(Generic[Row]):
         before, kept = self._stored.get(job_id), self._kept(job_id)
         row = None if kept is None else self._encode(job_id, kept)
         if before is None:
-            return None if row is None else Change(job_id, 0, row, runs)
-        return None if row == before.row and not runs else Change(job_id, before.version, row, runs)
+            return None if row is None else Change(job_id, 0, row, runs, kept)
+        same = row == before.row and not runs
+        return None if same else Change(job_id, before.version, row, runs, kept, before.row)
 
     def _kept(self, job_id: str) -> Kept | None:
         """Return what is to be kept of a job: nothing of one that has neither a record nor a lock."""

@@ -15,9 +15,9 @@ from .._ledger.rows import COLUMNS, JobRow, kept_of, run_of
 from .._ledger.sheet import Change, Floors, Kept, Stored
 from .._table.shelf import Moment
 from .pool import ConflictError, Fetch
-from .rows import Reader, arguments_of, bad_character, job_row, values_of
+from .rows import Reader, arguments_of, bad_character, job_row, places_to_write, values_of
+from .statements import write
 
-_OWNER = COLUMNS.index("owner")
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -50,9 +50,10 @@ class PostgresLedger(RecallingLedger[JobRow]):
 
     async def _write(self, changes: Sequence[Change[JobRow]], floors: Floors | None) -> Written:
         """Write all that was not changed by somebody else, in one statement."""
-        arguments = arguments_of(changes, floors, with_runs=self._history > 0)
+        places = places_to_write(changes)
+        arguments = arguments_of(changes, places, floors, with_runs=self._history > 0)
         try:
-            ((now, job_ids, version),) = await self._fetch("write", *arguments)
+            ((now, job_ids, version),) = await self._fetch(write([COLUMNS[place] for place in places]), *arguments)
         except ConflictError:
             return Written(_BEGINNING, ())
         written = set(job_ids)
@@ -62,12 +63,6 @@ class PostgresLedger(RecallingLedger[JobRow]):
 
     def _row_of(self, job_id: str, kept: Kept) -> JobRow:
         return job_row(job_id, kept)
-
-    def _kept_of(self, row: JobRow) -> Kept:
-        return kept_of(row)
-
-    def _is_claimed(self, row: JobRow) -> bool:
-        return row[_OWNER] is not None
 
     def _hold(self, **texts: str) -> None:
         """Refuse a text that PostgreSQL cannot hold, before anything is written."""

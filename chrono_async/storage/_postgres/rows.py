@@ -5,10 +5,12 @@ Jobs and runs as rows of PostgreSQL's own types: what differs from the rows that
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import ne
 from typing import Any, TypeVar
 
 from ...models import Due, JobRecord, RunRecord, pending_manual
-from .._ledger.rows import COLUMNS, COUNTS, RUN_COLUMNS, JobRow, instant_of, kept_of, row_of, run_row
+from .._ledger.rows import COLUMNS, COUNTS, RUN_COLUMNS, UNREADABLE, JobRow, instant_of, kept_of, row_of, run_row
 from .._ledger.sheet import Change, Floors, Kept
 from .statements import DUE_COLUMNS
 
@@ -57,13 +59,33 @@ def job_row(job_id: str, kept: Kept) -> JobRow:
     return tuple(row)
 
 
-def arguments_of(changes: Sequence[Change[JobRow]], floors: Floors | None, *, with_runs: bool) -> list[Any]:
+def places_to_write(changes: Iterable[Change[JobRow]]) -> Sequence[int]:
+    """Return which columns of these jobs are to be written: those that are different in one of them, id and lock."""
+    differences = {bytes(map(ne, before or _NOTHING, row)) for _, _, row, _, _, before in changes if row is not None}
+    return _places(frozenset(differences))
+
+
+@lru_cache(maxsize=1024)
+def _places(differences: Iterable[bytes]) -> Sequence[int]:
+    differ = map(any, zip(*differences, strict=True)) if differences else _NOTHING
+    return [place for place, is_other in enumerate(differ) if is_other or place in _ALWAYS]
+
+
+_ALWAYS = {COLUMNS.index("id"), _OWNER, _UNTIL}
+_NOTHING: tuple[Any, ...] = (object(),) * len(COLUMNS)
+"""What differs from any row, in all its columns."""
+
+
+def arguments_of(
+    changes: Sequence[Change[JobRow]], places: Sequence[int], floors: Floors | None, *, with_runs: bool
+) -> list[Any]:
     """Return what the statement that writes is given: a list for each column, then the floors."""
     rows = [change.row or (change.job_id, *_GONE) for change in changes]
+    columns = [[row[place] for row in rows] for place in places]
     runs = [_run_row(run) for change in changes for run in change.runs] if with_runs else []
     versions, gone = [change.version for change in changes], [change.row is None for change in changes]
     run_lists = zip(*runs, strict=True) if runs else _NO_RUNS
-    return [versions, gone, *zip(*rows, strict=True), *run_lists, *(floors or Floors())]
+    return [versions, gone, *columns, *run_lists, *(floors or Floors())]
 
 
 _GONE: tuple[Any, ...] = (None,) * (len(COLUMNS) - 1)
@@ -122,7 +144,7 @@ class Reader:
         """Return what the row says, or None for one that makes no sense; its first column is a job's id."""
         try:
             return read(values_of(row))
-        except (ValueError, LookupError, TypeError, OverflowError) as error:
+        except UNREADABLE as error:
             self._tell(str(row[0]), error)
             return None
 

@@ -6,7 +6,7 @@ They stand in the `.sql` files beside this one, as they are for the namespace `c
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...errors import InvalidOptionError
@@ -45,17 +45,30 @@ class Statements:
         self.schema: str = self._named((_FOLDER / "schema.sql").read_text("utf-8"))
         text = self._named((_FOLDER / "statements.sql").read_text("utf-8"))
         _, *parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
-        self._texts = {name: _filled(part) for name, part in zip(parts[::2], parts[1::2], strict=True)}
+        named = {name: part.replace("{now}", _NOW) for name, part in zip(parts[::2], parts[1::2], strict=True)}
+        self._texts = {name: part if name == _WRITE else _filled(part, _about(COLUMNS)) for name, part in named.items()}
 
     def _named(self, text: str) -> str:
         return re.sub(r"\bchrono_(?=[a-z])", f"{self.namespace}_", text)
 
     def __getitem__(self, name: str) -> str:
-        return self._texts[name]
+        text = self._texts.get(name)
+        if text is None:
+            statement, *columns = name.split()
+            text = self._texts[name] = _filled(self._texts[statement], _about(columns))
+        return text
 
 
-def _filled(text: str) -> str:
-    for name, value in _FILLINGS.items():
+def write(columns: Sequence[str]) -> str:
+    """Return the name of the statement that writes these columns of jobs, among them the id and the lock."""
+    return " ".join([_WRITE, *columns])
+
+
+_WRITE = "write"
+
+
+def _filled(text: str, about: Mapping[str, str]) -> str:
+    for name, value in about.items():
         text = text.replace(f"{{{name}}}", value)
     return text
 
@@ -69,20 +82,22 @@ def _arrays(columns: Iterable[str], types: Mapping[str, str], *, first: int) -> 
 
 
 _FIRST_COLUMN = 3  # after the versions that were read, and whether the row is to go
-_FIRST_RUN_COLUMN = _FIRST_COLUMN + len(COLUMNS)
-_FIRST_FLOOR = _FIRST_RUN_COLUMN + len(RUN_COLUMNS)
 
-_FILLINGS = {
-    "columns": _listed(COLUMNS),
-    "g.columns": _listed(COLUMNS, "g."),
-    "j.columns": _listed(COLUMNS, "j."),
-    "due_columns": _listed(DUE_COLUMNS),
-    "assignments": _listed(f"{column} = g.{column}" for column in COLUMNS if column != "id"),
-    "arrays": _arrays(COLUMNS, _JOB_TYPES, first=_FIRST_COLUMN),
-    "run_columns": _listed(RUN_COLUMNS),
-    "r.run_columns": _listed(RUN_COLUMNS, "r."),
-    "run_arrays": _arrays(RUN_COLUMNS, _RUN_TYPES, first=_FIRST_RUN_COLUMN),
-    "token_floor": f"${_FIRST_FLOOR}::bigint",
-    "revision_floor": f"${_FIRST_FLOOR + 1}::bigint",
-    "now": _NOW,
-}
+
+def _about(columns: Sequence[str]) -> Mapping[str, str]:
+    """Return what stands for what in the texts, where a job has these columns."""
+    first_of_run = _FIRST_COLUMN + len(columns)
+    floors = first_of_run + len(RUN_COLUMNS)
+    return {
+        "columns": _listed(columns),
+        "g.columns": _listed(columns, "g."),
+        "j.columns": _listed(columns, "j."),
+        "due_columns": _listed(DUE_COLUMNS),
+        "assignments": _listed(f"{column} = g.{column}" for column in columns if column != "id"),
+        "arrays": _arrays(columns, _JOB_TYPES, first=_FIRST_COLUMN),
+        "run_columns": _listed(RUN_COLUMNS),
+        "r.run_columns": _listed(RUN_COLUMNS, "r."),
+        "run_arrays": _arrays(RUN_COLUMNS, _RUN_TYPES, first=first_of_run),
+        "token_floor": f"${floors}::bigint",
+        "revision_floor": f"${floors + 1}::bigint",
+    }

@@ -6,45 +6,32 @@ plain ASCII, in which JSON can say any text.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...models import Due, InstanceInfo, RunRecord, due_of
 from .._ledger.rows import (
     COLUMNS,
-    INSTANTS,
-    RUN_COLUMNS,
-    RUN_INSTANTS,
+    UNREADABLE,
+    JobRow,
     instant_of,
+    job_from_numbers,
+    job_in_numbers,
     kept_of,
     microseconds_of,
     row_of,
-    run_of,
-    run_row,
+    run_from_numbers,
+    run_in_numbers,
 )
 from .._ledger.sheet import Change, Kept, Stored
-
-
-class Row(tuple[Any, ...]):  # noqa: SLOT001 - a tuple can have no slots but empty ones
-    """A job's columns as JSON has them; and the job itself, where the row was made from it."""
-
-    kept: Kept | None = None
-
 
 _COLUMN = {name: at for at, name in enumerate(COLUMNS)}
 _PAUSED, _NEXT_RUN = _COLUMN["paused"], _COLUMN["next_run"]
 _LOCK = slice(_COLUMN["lock_owner"], _COLUMN["lock_until"] + 1)
 _DUE_AT, _BURY_AT = _COLUMN["due_at"], _COLUMN["bury_at"]
-_INSTANTS = [_COLUMN[name] for name in COLUMNS if name in INSTANTS]
-_RUN_INSTANTS = [at for at, name in enumerate(RUN_COLUMNS) if name in RUN_INSTANTS]
 
 FARTHEST = 2**53 - 1
 """The last score that a double tells from the next, in the year 2255: what lies beyond is taken for this."""
-
-# Jobs of one schedule share their fire times, a batch its lease: most instants have just been seen.
-_instant_of = lru_cache(4096)(instant_of)
-_microseconds_of = lru_cache(4096)(microseconds_of)
 
 _compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 _compact_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -68,6 +55,18 @@ def json_of(values: Any) -> bytes:
     return bytes_of(_compact_text(values))
 
 
+UNCHANGED = b"="
+"""What stands in a reply in place of a row whose version is known."""
+
+
+def question(job_ids: Sequence[str], known: Mapping[str, Stored[JobRow]]) -> bytes:
+    """Return ids and known versions, in turn, as `read.lua` wants them."""
+    words: list[Any] = []
+    for job_id in job_ids:
+        words += (job_id, str(known[job_id].version) if job_id in known else "")
+    return json_of(words)
+
+
 def ids_of(data: bytes) -> list[str]:
     """Return the ids that a script has encoded."""
     ids: list[str] = json.loads(text_of(data))
@@ -77,18 +76,12 @@ def ids_of(data: bytes) -> list[str]:
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def encode(job_id: str, kept: Kept) -> Row:
-    """Return the row of a job."""
-    row = list(row_of(job_id, kept))
-    for at in _INSTANTS:
-        if row[at] is not None:
-            row[at] = _microseconds_of(row[at])
-    encoded = Row(row)
-    encoded.kept = kept
-    return encoded
+def encode(job_id: str, kept: Kept) -> JobRow:
+    """Return the row of a job, as JSON has it."""
+    return tuple(job_in_numbers(row_of(job_id, kept)))
 
 
-def stored_of(lines: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Stored[Row]], dict[str, Exception]]:
+def stored_of(lines: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Stored[JobRow]], dict[str, Exception]]:
     """Return the jobs in the lines of a reply, and of those that cannot be read why that is so."""
     there = [(job_id, line.split(b" ", 2)) for job_id, line in lines if line]
     try:
@@ -99,8 +92,8 @@ def stored_of(lines: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Stored[Row]
     return stored, {}
 
 
-def _one_by_one(there: Iterable[tuple[str, list[bytes]]]) -> tuple[dict[str, Stored[Row]], dict[str, Exception]]:
-    stored, unreadable = dict[str, Stored[Row]](), dict[str, Exception]()
+def _one_by_one(there: Iterable[tuple[str, list[bytes]]]) -> tuple[dict[str, Stored[JobRow]], dict[str, Exception]]:
+    stored, unreadable = dict[str, Stored[JobRow]](), dict[str, Exception]()
     for job_id, words in there:
         try:
             stored[job_id] = _stored(job_id, words[0], json.loads(words[2]))
@@ -109,27 +102,23 @@ def _one_by_one(there: Iterable[tuple[str, list[bytes]]]) -> tuple[dict[str, Sto
     return stored, unreadable
 
 
-def _stored(job_id: str, version: bytes, values: list[Any]) -> Stored[Row]:
-    columns = [job_id, *values]
-    row = Row(columns)
-    for at in _INSTANTS:
-        if columns[at] is not None:
-            columns[at] = _instant_of(columns[at])
-    return Stored(int(version), row, kept_of(columns))
+def _stored(job_id: str, version: bytes, values: list[Any]) -> Stored[JobRow]:
+    row = (job_id, *values)
+    return Stored(int(version), row, kept_of(job_from_numbers(row)))
 
 
-UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
-"""What comes of a row that no version of ours has written; pydantic's error is a `ValueError`."""
-
-
-def words_of_changes(changes: Sequence[Change[Row]]) -> tuple[bytes, str, str]:
+def words_of_changes(changes: Sequence[Change[JobRow]]) -> tuple[bytes, str, str]:
     """Return changes as `write.lua` wants them: what it looks at, the rows, and the rows of their runs."""
     heads: list[Any] = []
-    for job_id, version, row, runs in changes:
+    for job_id, version, row, runs, *_ in changes:
         heads += (job_id, str(version or ""), *(_NO_SCORES if row is None else _scores(row)), len(runs))
     values = ["" if change.row is None else change.row[1:] for change in changes]
     ends = ["" if change.row is None else f"{_end_of_lease(change.row):016} " for change in changes]
-    return json_of(heads), _lines(values, ends), _lines([_plain_run(run) for change in changes for run in change.runs])
+    return (
+        json_of(heads),
+        _lines(values, ends),
+        _lines([run_in_numbers(run) for change in changes for run in change.runs]),
+    )
 
 
 _NO_SCORES = (False, False, False)
@@ -154,7 +143,7 @@ def _lines(rows: Sequence[Sequence[Any]], heads: Sequence[str] | None = None) ->
     return "\n".join([*lines, ""])
 
 
-def _scores(row: Row) -> tuple[int | bool, ...]:
+def _scores(row: JobRow) -> tuple[int | bool, ...]:
     """Say when there is something to do that nobody holds, where the pointer is, and when to look for a dead run."""
     due_at, pointer, bury_at, (owner, until) = row[_DUE_AT], row[_NEXT_RUN], row[_BURY_AT], row[_LOCK]
     if owner is not None and due_at is not None and until > due_at:
@@ -162,7 +151,7 @@ def _scores(row: Row) -> tuple[int | bool, ...]:
     return _score(due_at), _score(None if row[_PAUSED] else pointer), _score(bury_at)
 
 
-def _end_of_lease(row: Row) -> int:
+def _end_of_lease(row: JobRow) -> int:
     """Return when the lease ends; 0 where there is none."""
     owner, until = row[_LOCK]
     return 0 if owner is None else max(1, min(until, FARTHEST))
@@ -202,25 +191,17 @@ def place_of(due: Due) -> tuple[int, str]:
     return _score(microseconds_of(due.when)), due.job_id
 
 
-def due_from(stored: Stored[Row], score: int) -> Due | None:
+def due_from(stored: Stored[JobRow], score: int) -> Due | None:
     """Return what there is to do, at the place that the index gives it: behind the lock that was last on it."""
     record = stored.kept.record
     due = None if record is None else due_of(record)
     if due is None or abs(score) == FARTHEST:
         return due
-    when = _instant_of(score)
+    when = instant_of(score)
     return due if due.when == when else due._replace(when=when)
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _plain_run(run: RunRecord) -> list[Any]:
-    row = list(run_row(run))
-    for at in _RUN_INSTANTS:
-        if row[at] is not None:
-            row[at] = _microseconds_of(row[at])
-    return row
 
 
 def runs_of(data: bytes) -> list[RunRecord]:
@@ -231,11 +212,7 @@ def runs_of(data: bytes) -> list[RunRecord]:
 
 def _run(line: bytes) -> RunRecord | None:
     try:
-        row: list[Any] = json.loads(line)
-        for at in _RUN_INSTANTS:
-            if row[at] is not None:
-                row[at] = instant_of(row[at])
-        return run_of(row)
+        return run_from_numbers(json.loads(line))
     except UNREADABLE:
         return None
 

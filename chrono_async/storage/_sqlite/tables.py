@@ -16,14 +16,13 @@ from typing import Any, NamedTuple
 
 from ...errors import StorageCorruptError
 from ...models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
-from .._ledger.rows import JobRow, instant_of, kept_of, microseconds_of
+from .._ledger.rows import UNREADABLE, JobRow, instant_of, kept_of, microseconds_of
 from .._ledger.sheet import Change, Floors, Kept, Stored
 from .._table.shelf import Moment
-from .connection import Connection, Remembered
+from .connection import Connection
 from .statements import SIZES, Statements
 from .values import (
     ALL_PLACES,
-    UNREADABLE,
     Instants,
     Places,
     changed_places,
@@ -67,20 +66,22 @@ class Tables:
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def read(self, database: Connection, job_ids: Sequence[str]) -> dict[str, Stored[JobRow]]:
-        """Return those of the jobs that are there; one alone that cannot be read is an error."""
-        known, stored, missing = database.remembered(), {}, []
-        for job_id in job_ids:
-            found = known.get(job_id)
-            if found is None:
-                missing.append(job_id)
-            else:
-                stored[job_id] = Stored(*found, kept_of(found.row))
-        for job_id, read in self._read(database, missing):
+        """Return those of the jobs that are there, to be changed; one alone that cannot be read is an error."""
+        stored = database.remembered().take(job_ids)
+        for job_id, read in self._read(database, [job_id for job_id in job_ids if job_id not in stored]):
             if read is not None:
-                known[job_id], stored[job_id] = Remembered(read.version, read.row), read
+                stored[job_id] = read
             elif len(job_ids) == 1:
-                raise StorageCorruptError(f"the row of job {job_id!r} cannot be read and is left as it is")
+                raise _unreadable(job_id)
         return stored
+
+    def record(self, database: Connection, job_id: str) -> JobRecord | None:
+        """Return the record of this id, if there is one; one that cannot be read is an error."""
+        for _, read in self._read(database, [job_id]):
+            if read is None:
+                raise _unreadable(job_id)
+            return read.kept.record
+        return None
 
     def _read(self, database: Connection, job_ids: Sequence[str]) -> Iterator[tuple[str, Stored[JobRow] | None]]:
         instants = Instants()
@@ -110,19 +111,20 @@ class Tables:
         now: datetime,
     ) -> None:
         """Write what has become of the jobs that were read, with the rows of the history that belong to it."""
-        known, rows = database.remembered(), defaultdict(list)
-        for job_id, number, row, _ in changes:
+        known, rows = dict(stored), defaultdict[Places, list[Any]](list)
+        for job_id, number, row, _, kept, before in changes:
             known.pop(job_id, None)
-            if row is None:
+            if row is None or kept is None:
                 database.execute(self._sql.forget, (number,))
-            elif not number:
-                database.execute(self._sql.insert, ALL_PLACES.encoded(row))
+            elif before is None:
+                added = database.execute(self._sql.insert, ALL_PLACES.encoded(row))
+                known[job_id] = Stored(added.lastrowid or 0, row, kept)
             else:
-                places = changed_places(stored[job_id].row, row)
+                places = changed_places(before, row)
                 rows[places].append([*places.encoded(row), number])
-                if not places.alters:
-                    known[job_id] = Remembered(number, row)
+                known[job_id] = Stored(number, row, kept)
         self._update(database, rows)
+        database.remembered().note(known)
         self._add_runs(database, [run for change in changes for run in change.runs], microseconds_of(now))
 
     def _update(self, database: Connection, rows: Mapping[Places, Sequence[Sequence[Any]]]) -> None:
@@ -237,6 +239,10 @@ class Tables:
             InstanceInfo(instance_id, instant_of(started), instant_of(seen), frozenset(json.loads(jobs)))
             for instance_id, started, seen, jobs in rows
         ]
+
+
+def _unreadable(job_id: str) -> StorageCorruptError:
+    return StorageCorruptError(f"the row of job {job_id!r} cannot be read and is left as it is")
 
 
 def _due_of(kept: Kept, at: Moment) -> Due | None:

@@ -14,15 +14,13 @@ from .._ledger.rows import (
     INSTANTS,
     RUN_COLUMNS,
     RUN_INSTANTS,
+    UNREADABLE,
     JobRow,
     instant_of,
     microseconds_of,
     run_of,
     run_row,
 )
-
-UNREADABLE = (ValueError, TypeError, LookupError, OverflowError)
-"""What comes of a row that somebody else has written."""
 
 
 class Instants(dict[int, datetime]):
@@ -51,8 +49,6 @@ class Places:
 
     def __init__(self, at: Sequence[int]) -> None:
         self.columns: tuple[str, ...] = tuple(COLUMNS[place] for place in at)
-        self.alters: bool = "last_error" in self.columns
-        """Whether what is written may be something else than what was given."""
         self._at = tuple(at)
         self._encoders = [(place, _ENCODERS[name]) for place, name in enumerate(self.columns) if name in _ENCODERS]
 
