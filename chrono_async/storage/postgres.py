@@ -14,12 +14,13 @@ from ..errors import InvalidOptionError
 from ..models import Due, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
 from ._doors import in_utc
+from ._ledger.bounds import A_MONTH, Bounds
 from ._ledger.rows import run_of
 from ._postgres.ledger import PostgresLedger
 from ._postgres.pool import Connections, Pool
 from ._postgres.rows import Reader, bad_character, due_of_row, record_of
 from ._postgres.statements import Statements
-from ._postgres.upkeep import Bounds, Upkeep
+from ._postgres.upkeep import Upkeep
 
 _HEARD_OF = timedelta(minutes=10)
 _PAGE = 1000
@@ -42,8 +43,8 @@ class PostgresStorage(PostgresLedger):
         *,
         namespace: str = "chrono",
         history: int = 20,
-        total_history: int = 100_000,
-        history_age: Duration | None = None,
+        total_history: int = 50_000,
+        history_age: Duration | None = A_MONTH,
         notify: bool = True,
         timeout: Duration = timedelta(seconds=10),
         min_connections: int = 0,
@@ -52,7 +53,7 @@ class PostgresStorage(PostgresLedger):
     ) -> None:
         if not 0 <= min_connections <= max_connections or not max_connections:
             raise InvalidOptionError("max_connections", max_connections, f"must be 1 or more, and {min_connections=}")
-        age = None if history_age is None else to_positive(history_age, "history_age")
+        bounds = Bounds.checked(history, total_history, history_age)
         statements = Statements(namespace)
         self._connections = Connections(
             dsn_or_pool,
@@ -62,7 +63,7 @@ class PostgresStorage(PostgresLedger):
             max_size=max_connections,
             statement_cache_size=statement_cache_size,
         )
-        self._upkeep = Upkeep(self._connections, Bounds(max(0, history), max(0, total_history), age))
+        self._upkeep = Upkeep(self._connections, bounds)
         super().__init__(self._connections.fetch, Reader(namespace), history, self._upkeep.note)
         self._notifies, self._signal = notify, f"{namespace}_changes"
         self._channel = Channel(self._send, lambda: self._connections.hear(self._signal))

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from ..claims import DuePage
 from ..durations import Duration, to_positive
-from ..errors import InvalidOptionError
 from ..models import Due, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
 from ._doors import in_utc
+from ._ledger.bounds import A_MONTH, Bounds
 from ._ledger.optimistic import Reading, Written
 from ._ledger.recalling import RecallingLedger
 from ._ledger.rows import JobRow, instant_of, microseconds_of
@@ -74,14 +74,13 @@ class RedisStorage(RecallingLedger[JobRow]):
         namespace: str = "chrono",
         history: int = 20,
         total_history: int = 50_000,
-        history_age: Duration | None = timedelta(days=30),
+        history_age: Duration | None = A_MONTH,
         notify: bool = True,
         max_connections: int = 10,
         timeout: Duration = 10.0,
     ) -> None:
         super().__init__()
-        self._bounds = (_count("history", history), _count("total_history", total_history))
-        self._age = FARTHEST if history_age is None else to_positive(history_age, "history_age") // _MICROSECOND
+        self._bounds = Bounds.checked(history, total_history, history_age)
         self._link = link.Link(
             url_or_client, namespace, max_connections=max_connections, timeout=to_positive(timeout, "timeout")
         )
@@ -125,7 +124,7 @@ class RedisStorage(RecallingLedger[JobRow]):
 
     async def _write(self, changes: Sequence[Change[JobRow]], floors: Floors | None) -> Written:
         words = words_of_changes(changes)
-        now, version, taken = await self._link.run(link.WRITE, *words, *(floors or Floors()), *self._bounds)
+        now, version, taken = await self._link.run(link.WRITE, *words, *(floors or Floors()), *self._bounds[:2])
         written = {change.job_id for change, flag in zip(changes, taken, strict=True) if flag == ord("1")}
         return Written(instant_of(int(now)), written, int(version))
 
@@ -216,7 +215,9 @@ class RedisStorage(RecallingLedger[JobRow]):
     async def heartbeat(self, instance: InstanceInfo) -> None:
         """Say that this instance is alive; and see to what lies about."""
         name, words = bytes_of(instance.instance_id), words_of(instance)
-        ids, began, ends = await self._link.ask(link.BEAT, name, words, _HEARD_OF, self._age, self._bounds[1])
+        _, total, age = self._bounds
+        microseconds = FARTHEST if age is None else age // _MICROSECOND
+        ids, began, ends = await self._link.ask(link.BEAT, name, words, _HEARD_OF, microseconds, total)
         if ids != b"[]":
             spans = zip(numbers_of(began), numbers_of(ends), strict=True)
             await self._shorten(dict(zip(ids_of(ids), spans, strict=True)))
@@ -258,9 +259,3 @@ class RedisStorage(RecallingLedger[JobRow]):
 async def _nothing() -> AsyncIterator[None]:
     for _ in range(0):
         yield
-
-
-def _count(option: str, value: int) -> int:
-    if value < 0:
-        raise InvalidOptionError(option, value, "must be a number of rows, zero or more")
-    return value

@@ -7,7 +7,7 @@ apply the rules, write them back. Calls that come while one is under way wait fo
 
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
@@ -15,17 +15,18 @@ from typing import TypeVar
 
 from ..claims import DuePage
 from ..clock import Clock, SystemClock
-from ..durations import Duration, to_non_negative, to_positive
+from ..durations import Duration, to_non_negative
 from ..errors import InvalidOptionError, JobNotFoundError
 from ..models import Due, InstanceInfo, JobRecord, RunRecord, place_of
 from ._doors import in_utc, shifted
 from ._hints import Hints
+from ._ledger.bounds import A_MONTH, Bounds
 from ._ledger.ledger import Ledger, Verb
 from ._ledger.rows import JobRow, row_of
 from ._ledger.sheet import Floors, Sheet, Stored
 from ._sqlite.connection import Connection
 from ._sqlite.database import DatabaseFile, Settings
-from ._sqlite.tables import Bounds, Question, Tables
+from ._sqlite.tables import Question, Tables
 from ._sqlite.thread import Worker
 from ._sqlite.values import is_writable
 from ._table.shelf import Alignment, Moment
@@ -55,13 +56,13 @@ class SQLiteStorage(Ledger):
         clock: Clock | None = None,
         history: int = 20,
         total_history: int = 50_000,
-        history_age: Duration = timedelta(days=30),
+        history_age: Duration | None = A_MONTH,
         busy_timeout: Duration = 5,
         durable: bool = True,
     ) -> None:
         self.path: Path = _checked_path(path)
         self._clock = clock or SystemClock()
-        bounds = _bounds(history, total_history, history_age)
+        bounds = Bounds.checked(history, total_history, history_age)
         self._tables = Tables(_checked_namespace(namespace), bounds)
         patience = to_non_negative(busy_timeout, "busy_timeout")
         settings = Settings(self.path.absolute(), namespace, patience, durable)
@@ -207,13 +208,6 @@ class SQLiteStorage(Ledger):
     def changes(self) -> AsyncIterator[None]:
         """Yield at once when this process has changed something; what others change, the poll finds."""
         return self._hints.listen()
-
-
-def _bounds(history: int, total_history: int, age: Duration) -> Bounds:
-    for name, value in (("history", history), ("total_history", total_history)):
-        if value < 0:
-            raise InvalidOptionError(name, value, "must not be negative")
-    return Bounds(history, total_history, to_positive(age, "history_age"))
 
 
 def _checked_path(path: str | PathLike[str]) -> Path:

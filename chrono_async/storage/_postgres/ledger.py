@@ -26,7 +26,7 @@ class PostgresLedger(RecallingLedger[JobRow]):
 
     def __init__(self, fetch: Fetch, reader: Reader, history: int, note: Callable[[Sequence[str]], None]) -> None:
         super().__init__()
-        self._fetch, self._reader, self._history, self._note_runs = fetch, reader, max(0, history), note
+        self._fetch, self._reader, self._history, self._note_runs = fetch, reader, history, note
 
     async def _read(self, job_ids: Sequence[str], *, floors: bool, history: bool) -> Reading[JobRow]:
         """Read the jobs, the floors and the time in one statement; the history, where it is asked for, after them."""

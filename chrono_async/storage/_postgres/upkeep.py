@@ -6,9 +6,10 @@ which was set back would let last too long.
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ...errors import StorageError
+from .._ledger.bounds import Bounds
 from .pool import Connections
 
 _log = logging.getLogger("chrono_async")
@@ -16,13 +17,6 @@ _log = logging.getLogger("chrono_async")
 _CHUNK = 1000
 _STEP = 1.0
 """Seconds that the server's clock must have been set back by before locks are looked through."""
-
-
-class Bounds:
-    """How much of the history is kept: of each job, of all, and for how long."""
-
-    def __init__(self, of_job: int, total: int, age: timedelta | None) -> None:
-        self.of_job, self.total, self.age = of_job, total, age
 
 
 class Upkeep:

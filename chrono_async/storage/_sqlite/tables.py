@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ...errors import StorageCorruptError
 from ...models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
+from .._ledger.bounds import Bounds
 from .._ledger.rows import UNREADABLE, JobRow, instant_of, kept_of, microseconds_of
 from .._ledger.sheet import Change, Floors, Kept, Stored
 from .._table.shelf import Moment
@@ -36,14 +37,6 @@ _log = logging.getLogger("chrono_async")
 _HEARD_OF = timedelta(minutes=10)
 
 
-class Bounds(NamedTuple):
-    """How much of the history is kept."""
-
-    per_job: int
-    total: int
-    age: timedelta
-
-
 class Question(NamedTuple):
     """What is asked for of what comes due."""
 
@@ -60,7 +53,7 @@ class Tables:
 
     def __init__(self, namespace: str, bounds: Bounds) -> None:
         self._bounds = bounds
-        self._sql = Statements(namespace, per_job=bounds.per_job)
+        self._sql = Statements(namespace, per_job=bounds.of_job)
         self._told: set[str] = set()
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -229,7 +222,8 @@ class Tables:
         database.execute(self._sql.forget_instances, (microseconds_of(at.now - _HEARD_OF),))
         if database.execute(self._sql.forget_locks, (_boot(at),)).rowcount:
             database.forget()
-        database.execute(self._sql.forget_old_runs, (_micros_before(at.now, self._bounds.age),))
+        if self._bounds.age is not None:
+            database.execute(self._sql.forget_old_runs, (_micros_before(at.now, self._bounds.age),))
         database.execute(self._sql.forget_many_runs, (self._bounds.total,))
 
     def instances(self, database: Connection, now: datetime) -> list[InstanceInfo]:
