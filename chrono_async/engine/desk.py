@@ -163,13 +163,13 @@ class Desk:
     async def remove(self, job_id: str) -> None:
         """Forget the job everywhere, and cancel its run."""
         state = self._state
-        known = state.registry.remove(job_id) is not None
-        state.timeline.disarm(job_id)
         try:
             await state.door.ask(state.door.storage.delete_job(job_id))
         except JobNotFoundError:
-            if not known:
+            if job_id not in state.registry:
                 raise
+        state.registry.remove(job_id)
+        state.timeline.disarm(job_id)
         for run in tuple(state.runs.of(job_id)):
             run.cancel(Why.REMOVED)
         state.results.fail(job_id, JobNotFoundError(job_id))

@@ -19,6 +19,7 @@ from chrono_async.storage import (
     Outcome,
     PointerMove,
     Policies,
+    PortableStorage,
     RegisterVerdict,
     Release,
     SettleVerdict,
@@ -294,6 +295,27 @@ class InFlight(Steps):
         (row,) = await leasing.list_runs("a")
         assert (row.status, row.fire_time, row.token) == (RunStatus.ABANDONED, now, lost.lease.token)
         assert taken.attempt == 1
+
+    async def test_the_dead_run_of_a_paused_job_is_written_down(
+        self, leasing: LeasingStorage, clock: Clock, now: datetime, ttl: timedelta
+    ) -> None:
+        """By who looks what is due, so that it does not seem to run for ever; the next attempt is still to come."""
+        record = (await leasing.register(job("a", now))).record
+        lost = await self.claimed(leasing, "a", owner="dead/1", ttl=ttl)
+        await leasing.set_paused("a")
+        assert (await leasing.renew([lost.lease], ttl)).lost == []
+
+        async def is_over() -> bool:
+            assert await self.all_due(leasing, clock.now()) == []
+            return (await leasing.get_job("a")).status is not JobStatus.RUNNING
+
+        if not isinstance(leasing, PortableStorage):  # through eight methods nobody comes across a paused job
+            await self.until(clock, ttl + SECOND, is_over)
+        await leasing.resume("a", revision=record.revision, next_run=now)
+        taken = await self.take_over(leasing, clock, "a", ttl)
+        (row,) = await leasing.list_runs("a")
+        assert (row.status, row.fire_time, row.token) == (RunStatus.ABANDONED, now, lost.lease.token)
+        assert taken.attempt == 2
 
     async def test_a_manual_request_during_a_run_waits_for_its_end(
         self, leasing: LeasingStorage, now: datetime

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from chrono_async import AsyncScheduler, InMemoryStorage, JobNotFoundError
-from chrono_async.testing import Recorder
+from chrono_async import AsyncScheduler, InMemoryStorage, JobNotFoundError, StorageError
+from chrono_async.testing import Fault, FaultyStorage, Recorder
 
 
 async def work():
@@ -65,6 +65,20 @@ async def test_the_id_is_free_again_and_begins_anew(sim):
         assert (info.run_count, info.next_run) == (0, sim.now + timedelta(seconds=30))
         await sim.advance(30)
     assert len(recorder.runs) == 3
+
+
+async def test_a_removal_that_fails_changes_nothing(sim):
+    """The job is there still, and this instance still knows its function."""
+    recorder = Recorder(sim.clock)
+    storage = FaultyStorage(InMemoryStorage(clock=sim.clock), {("delete_job", 0): Fault.REFUSED})
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", recorder.job, 10)
+        with pytest.raises(StorageError):
+            await s.remove_job("beat")
+        await sim.advance(30)
+        assert len(recorder.runs) == 3
+        await s.remove_job("beat")
+        assert await s.list_jobs() == []
 
 
 async def test_elsewhere_its_run_is_cancelled_too(sim):

@@ -47,24 +47,6 @@ class TestFileStorage(StorageContract):
         await other.close()
 
 
-class TestFileStorageOnTheMachinesClock(StorageContract):
-    """What an author of a storage whose clock cannot be moved does: real leases, of a fraction of a second."""
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return SystemClock()
-
-    @pytest.fixture
-    async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[FileStorage]:
-        storage = FileStorage(tmp_path / "jobs.json")
-        yield storage
-        await storage.close()
-
-    @pytest.fixture
-    def elsewhere(self, tmp_path: Path) -> StorageFactory:
-        return partial(FileStorage, tmp_path / "jobs.json")
-
-
 class TestSQLiteStorage(StorageContract):
     @pytest.fixture
     async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[SQLiteStorage]:
@@ -79,69 +61,53 @@ class TestSQLiteStorage(StorageContract):
         await other.close()
 
 
-class TestSQLiteStorageOnTheMachinesClock(StorageContract):
-    """Real leases, that end by the host's boot clock."""
+class OnItsOwnClock(StorageContract):
+    """What an author of a storage whose clock cannot be moved does: real leases, of a fraction of a second."""
 
     @pytest.fixture
     def clock(self) -> Clock:
         return SystemClock()
 
     @pytest.fixture
-    async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[SQLiteStorage]:
-        storage = SQLiteStorage(tmp_path / "jobs.db")
+    async def storage(self, elsewhere: StorageFactory) -> AsyncIterator[Storage]:
+        storage = elsewhere()
         yield storage
         await storage.close()
+
+    @pytest.fixture
+    async def another(self, elsewhere: StorageFactory) -> AsyncIterator[Storage]:
+        storage = elsewhere()
+        yield storage
+        await storage.close()
+
+
+class TestFileStorageOnTheMachinesClock(OnItsOwnClock):
+    @pytest.fixture
+    def elsewhere(self, tmp_path: Path) -> StorageFactory:
+        return partial(FileStorage, tmp_path / "jobs.json")
+
+
+class TestSQLiteStorageOnTheMachinesClock(OnItsOwnClock):
+    """Leases end by the host's boot clock."""
 
     @pytest.fixture
     def elsewhere(self, tmp_path: Path) -> StorageFactory:
         return partial(SQLiteStorage, tmp_path / "jobs.db")
 
 
-class TestPostgresStorage(StorageContract):
+class TestPostgresStorage(OnItsOwnClock):
     leases_by_boot_clock = False
     hints_reach = "all"
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return SystemClock()
 
     @pytest.fixture
     def elsewhere(self) -> StorageFactory:
         return partial(PostgresStorage, servers.postgres().dsn, namespace=f"test_{uuid4().hex[:8]}")
 
-    @pytest.fixture
-    async def storage(self, elsewhere: StorageFactory) -> AsyncIterator[Storage]:
-        storage = elsewhere()
-        yield storage
-        await storage.close()
 
-    @pytest.fixture
-    async def another(self, elsewhere: StorageFactory) -> AsyncIterator[Storage]:
-        storage = elsewhere()
-        yield storage
-        await storage.close()
-
-
-class TestRedisStorage(StorageContract):
+class TestRedisStorage(OnItsOwnClock):
     leases_by_boot_clock = False
     hints_reach = "all"
 
     @pytest.fixture
-    def clock(self) -> Clock:
-        return SystemClock()
-
-    @pytest.fixture
     def elsewhere(self) -> StorageFactory:
         return partial(RedisStorage, servers.redis().url, namespace=uuid4().hex)
-
-    @pytest.fixture
-    async def storage(self, elsewhere: StorageFactory) -> AsyncIterator[Storage]:
-        storage = elsewhere()
-        yield storage
-        await storage.close()
-
-    @pytest.fixture
-    async def another(self, elsewhere: StorageFactory) -> AsyncIterator[Storage]:
-        storage = elsewhere()
-        yield storage
-        await storage.close()

@@ -249,13 +249,13 @@ def _regrant_lease(record: JobRecord, owner: str) -> Granted:
 
 
 def is_lost(record: JobRecord) -> bool:
-    """Whether the owner's run, should its lease run out, is one that nobody will claim again."""
+    """Whether the owner's run, should its lease run out, is one that nobody will claim again, as things stand."""
     if record.owner is None:
         return False
     if record.manual is not None:
         return pending_manual(record) is not record.manual
     bound = record.bound_fire_time
-    return bound is None or bound != record.running
+    return bound is None or bound != record.running or record.paused
 
 
 # ── what the holder of a lease may do ────────────────────────────────────────────────────────────────────────────────
