@@ -139,7 +139,8 @@ def a_removed_job_ends_its_body(history: History) -> Iterator[Breach]:
     """
     A body whose job is removed is cancelled at the next renewal at the latest (I18).
 
-    Excused: bodies that ignore it, and processes that had trouble in between.
+    Excused: bodies that ignore it, and processes that had trouble in between, or so shortly before that a renewal may
+    have been under way for all that time.
     """
     for job, bodies in bodies_of(history).items():
         removals = [event.at for event in history.by_job[job] if is_deleted(event)]
@@ -148,7 +149,7 @@ def a_removed_job_ends_its_body(history: History) -> Iterator[Breach]:
             if removed is None or body.began.stubborn or body.how == "died":
                 continue
             bound = removed + history.ttl / 3 + _A_MOMENT + history.moment
-            if body.ended > bound and not history.disturbances(body.began.who, removed, bound):
+            if body.ended > bound and not history.disturbances(body.began.who, removed - _LONG_WAY, bound):
                 yield Breach(body.ended, job, f"it was removed at {removed:.3f}, and went on on {body.began.who}")
 
 
