@@ -32,12 +32,11 @@ def all_is_well_in_the_end(history: History) -> Iterator[Breach]:
     last = {seen.job: seen for seen in history.of(Seen) if seen.at <= history.ended}
     since = history.ended - history.poll - _A_MOMENT - history.moment
     moment = wall(history, since) - history.skew
-    gone = {life.who for life in history.of(Lived) if life.what in {"died", "stopped"} and life.at < history.ended}
     for job, seen in last.items():
         record = seen.record
         if history.has_eight_methods and record is not None:
             record = replace(record, triggered=None, manual=None, lease_until=None)
-        is_known = any(_has_function(history, who, job) for who in _born(history, history.ended) - gone)
+        is_known = any(_has_function(history, who, job) for who in _living(history, history.ended))
         if record is not None and is_known and seen.at < since and _lies_about(record, moment):
             yield Breach(history.ended, job, f"it is left lying: {record}")
 
@@ -85,7 +84,7 @@ def peace_is_punctual(history: History) -> Iterator[Breach]:
     """
     for job, events in history.by_job.items():
         record = _steady(history, events)
-        has_room = any(_has_room_for(history, who, job) for who in _born(history, history.judged_from))
+        has_room = any(_has_room_for(history, who, job) for who in _living(history, history.judged_from))
         if record is None or not has_room or not history.traits[job].is_short:
             continue
         begin, end = (wall(history, at) for at in (history.judged_from, history.ended - 2 * _A_MOMENT - history.moment))
@@ -151,6 +150,11 @@ def _was_to_be_taken(history: History, job: str, lease: Lease, bound: float) -> 
 
 def _born(history: History, moment: float) -> set[str]:
     return {life.who for life in history.of(Lived) if life.what == "born" and life.at < moment - 2 * history.poll}
+
+
+def _living(history: History, moment: float) -> set[str]:
+    gone = {life.who for life in history.of(Lived) if life.what in {"died", "stopped"} and life.at < moment}
+    return _born(history, moment) - gone
 
 
 def _was_well(history: History, who: str, job: str, begin: float, end: float) -> bool:
