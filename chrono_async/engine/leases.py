@@ -6,6 +6,7 @@ lease does, so that there is time left to stop the body.
 """
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 from ..claims import Lease
@@ -33,8 +34,7 @@ class LeaseKeeper:
         while True:
             await asyncio.sleep(self._seconds_to_wait())
             if self._state.runs:
-                await self._renew()
-                self._fence()
+                await self._renew_and_fence()
 
     def _seconds_to_wait(self) -> float:
         """Until the next renewal is due, or sooner: a failed one is repeated, and trust may end before."""
@@ -42,6 +42,26 @@ class LeaseKeeper:
         ends = min((run.trust_until for run in self._trusting()), default=now + self._every + self._trust)
         wait = min(self._every, ends - now)
         return max(min(wait, self._state.door.pause()) if self._failed else wait, _SHORTEST_WAIT)
+
+    async def _renew_and_fence(self) -> None:
+        """Renew, and end in time what is trusted no more: a driver may take longer to give up than it was told to."""
+        renewal = asyncio.ensure_future(self._renew())
+        try:
+            while not renewal.done():
+                await asyncio.wait([renewal], timeout=self._seconds_of_trust())
+                self._fence()
+            renewal.result()
+        finally:
+            while not renewal.done():  # this is cancelled: so is that, as often
+                renewal.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([renewal])
+
+    def _seconds_of_trust(self) -> float:
+        """Until trust in a lease ends, but no longer than half its margin: a run may begin meanwhile."""
+        now = self._state.time.boot()
+        ends = min((run.trust_until for run in self._trusting()), default=now + self._trust)
+        return max(min(ends - now, self._margin / 2), _SHORTEST_WAIT)
 
     def _trusting(self) -> list[Run]:
         """Return the runs whose bodies go on for as long as their lease is trusted."""

@@ -139,8 +139,8 @@ class RunLoop:
             job = self._state.registry.get(due.job_id)
             if job is None or self._is_overlapping(job, due):
                 continue
-            if asked is not None and asked.claim.job is job and self._state.time.boot() < self._trust_until(asked.sent):
-                again.append(asked)
+            if asked is not None and self._state.time.boot() < self._trust_until(asked.sent):
+                again.append(asked)  # even if the job was added again since: the claim may have been granted
                 continue
             step = self._decide(job, due, now, found)
             if isinstance(step, Claim):

@@ -15,16 +15,16 @@ from typing import NamedTuple
 
 from chrono_async import SystemClock
 from tests.servers import PostgresServer, RedisServer, Server, _ends_with_its_parent
-from tests.simulation.checker import Rule, Verdict, check
+from tests.simulation.checker import LEASING, Verdict, check
 from tests.simulation.history import History
 
 from .clock import ServerClock
+from .frame import Frame
 from .log import Log, read
 from .nemesis import Nemesis
 from .plan import POLL, TTL, Part
 from .proxy import Proxy
-from .rules import RULES, RULES_OF_STEPPED_CLOCKS
-from .story import Frame, Story, tell
+from .story import Story, tell
 
 NAMES = ("aa", "ab", "ac", "ad")
 """Of the workers. That each begins with an "a" tells the checker that they run any number of jobs at a time."""
@@ -49,6 +49,7 @@ class Plan(NamedTuple):
 class Report(NamedTuple):
     """What came of it."""
 
+    plan: Plan
     story: Story
     verdicts: list[Verdict]
     lost_answers: int
@@ -118,7 +119,7 @@ class Campaign:
         self.log = Log(self.path, "campaign")
         self.dice = random.Random(f"{plan.seed} {plan.storage}")
         self.workers = [Worker(self, name) for name in NAMES]
-        self.clock = ServerClock(folder) if plan.steps_clock else None
+        self.clock = ServerClock(folder, self.log) if plan.steps_clock else None
         self.server = self._server()
         self.storm_ends = 0.0
         self._processes: list[asyncio.subprocess.Process] = []
@@ -170,8 +171,7 @@ class Campaign:
             judged_from, ended = await self._be_calm()
         finally:
             await self._clear_away()
-        steps = () if self.clock is None else tuple(self.clock.steps)
-        return Frame(begin, wall, self.storm_ends, judged_from, ended, self.plan.moment, steps)
+        return Frame(begin, wall, self.storm_ends, judged_from, ended, self.plan.moment)
 
     async def _set_up(self) -> None:
         if self.server is not None:
@@ -198,7 +198,12 @@ class Campaign:
         await nemesis.rage()
         self.storm_ends = _boot()
 
+    def begin_anew(self) -> None:
+        """Have all jobs begun anew, from the time that it is."""
+        self.driver.send_signal(signal.SIGUSR1)
+
     async def _be_calm(self) -> tuple[float, float]:
+        self.driver.send_signal(signal.SIGTERM)
         await self.driver.wait()
         self.workers[0].send(signal.SIGUSR1)  # what the driver has removed is added again
         settled = max(_boot(), self.storm_ends)
@@ -227,7 +232,7 @@ class Campaign:
 
     async def spawn(self, role: str, who: str, name: str, url: str) -> asyncio.subprocess.Process:
         """Start a process that ends, at the latest, with this one."""
-        part = Part(role, who, name, url, str(self.path), str(self.plan.seed), self.storm_ends)
+        part = Part(role, who, name, url, str(self.path), str(self.plan.seed))
         with (self.folder / f"{who}.err").open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tests.chaos.process", part.dumps(),
@@ -252,8 +257,15 @@ def run(plan: Plan, folder: Path | None = None) -> Report:
     folder = folder or Path(tempfile.mkdtemp(prefix="chrono-chaos-"))
     campaign = Campaign(plan, folder)
     frame = asyncio.run(campaign.run())
-    story = tell(read(campaign.path), frame)
-    rules: Sequence[Rule] = RULES_OF_STEPPED_CLOCKS if plan.steps_clock else RULES
-    verdicts = sorted([*story.verdicts, *check(story.history, rules)], key=lambda verdict: verdict.breach.at)
     lost = sum(worker.proxy.lost for worker in campaign.workers if worker.proxy is not None)
-    return Report(story, verdicts, lost, folder)
+    campaign.log.tell("over", (plan, frame, lost))
+    return judged(folder)
+
+
+def judged(folder: Path) -> Report:
+    """Judge a campaign by the log that it has left."""
+    lines = list(read(folder / "log.jsonl"))
+    plan, frame, lost = next(line.value for line in lines if line.kind == "over")
+    story = tell(lines, frame)
+    verdicts = sorted([*story.verdicts, *check(story.history, LEASING)], key=lambda verdict: verdict.breach.at)
+    return Report(plan, story, verdicts, lost, folder)

@@ -9,7 +9,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-from chrono_async import SystemClock
+from .log import Log
 
 SOURCE = Path(__file__).with_name("clock_shim.c")
 
@@ -20,25 +20,23 @@ def compiler() -> str | None:
 
 
 class ServerClock:
-    """The wall clock of a server that is started in `environment`."""
+    """The wall clock of a server that is started in `environment`; the log is told whenever it is set."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log: Log) -> None:
         found = compiler()
         if found is None:
             raise RuntimeError("to set a server's clock one needs a C compiler")
-        self._offset = folder / "clock.offset"
+        self._log, self._offset = log, folder / "clock.offset"
         library = folder / "clock_shim.so"
         subprocess.run([found, "-O1", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
         self.environment = {"LD_PRELOAD": str(library), "CHRONO_CLOCK_OFFSET": str(self._offset)}
-        self.steps: list[tuple[float, float]] = []
-        """When it was set, by the boot clock, and how far it was off from then on."""
         self._write(0.0)
         for path in (folder, library, self._offset):
             path.chmod(0o755)
 
     def set(self, seconds: float) -> None:
-        """Let the clock be off by so many seconds."""
-        self.steps.append((SystemClock().boot(), seconds))
+        """Let the clock be ahead by so many seconds."""
+        self._log.tell("stepped", seconds)
         self._write(seconds)
 
     def _write(self, seconds: float) -> None:

@@ -6,7 +6,7 @@ from its clock (tokens, revisions) and its times are taken from the answers that
 leases exclude each other, is for the rules to say.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -32,6 +32,13 @@ LOOK = "look"
 """What an observer does: its value is the record that it saw, or None."""
 
 
+class Numbers(NamedTuple):
+    """What a call has drawn from the storage's clock, or from what was drawn before; 0 where nobody has seen it."""
+
+    token: int = 0
+    revision: int = 0
+
+
 class Op(NamedTuple):
     """One job's part of a call, and the interval of true time in which it took effect, if it did."""
 
@@ -51,8 +58,8 @@ class Op(NamedTuple):
     is_known: bool = True
     """Whether the answer came."""
     leeway: timedelta = _LEEWAY
-    floor: int = 0
-    """The token from which those of a new life go on: a storage keeps it for all jobs together."""
+    drawn: Numbers = Numbers()
+    """By a call that was never answered."""
 
 
 class State(NamedTuple):
@@ -62,6 +69,21 @@ class State(NamedTuple):
     lock: Lock | None = None
     runs: tuple[RunRecord, ...] = ()
     """The latest of them, the oldest first: as many as a storage keeps."""
+    since: float = 0.0
+    """The true moment at which the lock became what it is."""
+
+    def locked_until(self, end: datetime) -> "State":
+        """Return the same with its lock, and the lease that goes with it, at another end."""
+        if self.lock is None:
+            return self
+        record = self.record and self.record.copy()
+        if record is not None and record.owner == self.lock.owner:
+            record.lease_until = end
+        return self._replace(record=record, lock=Lock(self.lock.owner, end.timestamp()))
+
+
+Span = tuple[datetime, datetime]
+"""Between these moments a lease may end that was cut to its length."""
 
 
 class Model(InMemoryStorage):
@@ -92,13 +114,14 @@ class Model(InMemoryStorage):
         hair = _HAIR if op.verb == "claim" else 0.0
         self.at = Moment(now, now.timestamp() + hair)
         self._clock = self
-        self._table.token_floor, self._table.revision_floor = op.floor, 0
-        if isinstance(op.value, Granted):
-            self._table.token_floor = op.value.lease.token - 1
+        token, revision = op.drawn
         record = op.value.record if isinstance(op.value, Registered) else op.value
         if isinstance(record, JobRecord):
-            self._table.revision_floor = record.revision - 1
-            self._table.token_floor = record.token if op.verb == "register" else self._table.token_floor
+            token, revision = record.token, record.revision
+        elif isinstance(op.value, Granted):
+            token = op.value.lease.token
+        self._table.token_floor = token if op.verb == "register" else token - 1
+        self._table.revision_floor = revision - 1
 
     def load(self, job: str, state: State) -> None:
         """Hold this job in this state, and nothing else."""
@@ -110,11 +133,11 @@ class Model(InMemoryStorage):
         for run in state.runs:
             table.history.add(run)
 
-    def state(self, job: str) -> State:
+    def state(self, job: str, since: float = 0.0) -> State:
         """Return what is held of the job."""
         record = self._table.records.get(job)
         runs = tuple(reversed(self._table.history.latest(job, KEPT)))
-        return State(record and record.copy(), self._table.locks.get(job), runs)
+        return State(record and record.copy(), self._table.locks.get(job), runs, since)
 
     def bury(self, job: str, now: datetime) -> None:
         """Write down a dead run, as every look for what is due does in passing."""
@@ -122,30 +145,38 @@ class Model(InMemoryStorage):
         self._table.bury_lost(self.at, [job])
 
 
-def step(model: Model, state: State, op: Op) -> State | None:
+def step(model: Model, state: State, op: Op, cuts: Sequence[Span] = ()) -> State | None:
     """Return the state after a call, or None if the call can't have been answered so in this state."""
     if op.verb == LOOK:
-        return seen(state, op.value, op.leeway)
+        return seen(state, op.value, op.leeway, cuts)
     for now in op.nows:
         model.load(op.job, state)
         model.prepare(op, now)
         answer, error = _answered(lambda: getattr(model, op.verb)(*op.args, **op.kwargs))
         if not op.is_known or (error == op.error and _is_same(op, answer)):
-            return model.state(op.job)
+            return model.state(op.job, state.since)
     return None
 
 
-def seen(state: State, record: JobRecord | None, leeway: timedelta = _LEEWAY) -> State | None:
+def seen(
+    state: State, record: JobRecord | None, leeway: timedelta = _LEEWAY, cuts: Sequence[Span] = ()
+) -> State | None:
     """Return the state if it shows this record; the lease's end is then known to the microsecond."""
     mine = state.record
     if mine is None or record is None:
         return state if mine is record else None
+    if mine.lease_until is not None and any(_is_cut(mine.lease_until, record.lease_until, cut) for cut in cuts):
+        mine = replace(mine, lease_until=record.lease_until)
     if not is_alike(mine, record, leeway):
         return None
-    if mine.lease_until == record.lease_until or record.lease_until is None:
+    if state.record == record or record.lease_until is None:
         return state
-    lock = state.lock and Lock(state.lock.owner, record.lease_until.timestamp())
-    return State(record.copy(), lock, state.runs)
+    return state.locked_until(record.lease_until)._replace(record=record.copy())
+
+
+def _is_cut(before: datetime, after: datetime | None, cut: Span) -> bool:
+    """Whether a lease has come to end earlier, as it would if it had been cut to its length."""
+    return after is not None and after < before and cut[0] - _LEEWAY <= after <= cut[1] + _LEEWAY
 
 
 def is_alike(mine: JobRecord, other: JobRecord, leeway: timedelta) -> bool:

@@ -137,8 +137,9 @@ class Nemesis:
         clock = self.campaign.clock
         assert clock is not None
         async with self._turn:
-            begin = _boot()
-            clock.set(self.dice.choice((20.0, -20.0, 3600.0, -3600.0, 1.0, -1.0)))
+            ahead = self.dice.choice((20.0, -20.0, 3600.0, -3600.0, 1.0, -1.0))
+            clock.set(ahead)
             await self._pause(0.5, 4)
             clock.set(0.0)
-            self._note("clock", "", begin)
+            if ahead > 0:
+                self.campaign.begin_anew()

@@ -7,17 +7,24 @@ shown an old record, granted twice. (This is the search of Wing and Gong, for on
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from .model import EPOCH, LOOK, Model, Op, State, step
+from .frame import Stretch
+from .model import EPOCH, LOOK, Model, Op, Span, State, step
+from .plan import TTL
 
 _PATIENCE = 40_000
 """Steps after which a search is given up: a history that fits is found in about one a call."""
 _LONGEST_WAY = 15.0
 """Seconds after which a call that was never answered takes effect no more."""
 _TOLERANCE = timedelta(seconds=0.01)
-BURY = "bury"
+_LENGTH = timedelta(seconds=TTL)
+"""Of a lease."""
+_HAIR = 0.1
+"""Seconds by which the placing of a call may be wrong."""
+BURY, CUT = "bury", "cut"
+"""What happens by itself: a dead run is written down, a lease that seems too long is cut."""
 
 
 class Placed(NamedTuple):
@@ -52,14 +59,14 @@ class Chain(NamedTuple):
     length: int
 
 
-def explain(ops: Iterable[Op]) -> list[Placed] | Unexplained:
-    """Return the calls in an order that fits, with the states that they led to."""
-    return _Search(sorted(ops, key=lambda op: op.key)).run()
+def explain(ops: Iterable[Op], cuts: Sequence[Stretch] = ()) -> list[Placed] | Unexplained:
+    """Return the calls in an order that fits, with the states that they led to; `cuts` is when leases may be cut."""
+    return _Search(sorted(ops, key=lambda op: op.key), cuts).run()
 
 
 class _Search:
-    def __init__(self, ops: Sequence[Op]) -> None:
-        self.ops, self.model, self.steps = ops, Model(), 0
+    def __init__(self, ops: Sequence[Op], cuts: Sequence[Stretch]) -> None:
+        self.ops, self.cuts, self.model, self.steps = ops, cuts, Model(), 0
         self.best: _Point | None = None
 
     def run(self) -> list[Placed] | Unexplained:
@@ -116,7 +123,16 @@ class _Search:
 
     def _step(self, state: State, op: Op) -> State | None:
         self.steps += 1
-        return step(self.model, state, op)
+        return step(self.model, state, op, self._spans(state, op) if op.verb == LOOK else ())
+
+    def _spans(self, state: State, op: Op) -> list[Span]:
+        """Return when the lock may have come to end by being cut, since it was taken and before a call was answered."""
+        spans = []
+        for stretch in self.cuts:
+            begin, end = max(stretch.begin, state.since - _HAIR), min(stretch.end, op.returned)
+            if begin <= end:
+                spans.append((stretch.at(begin) + _LENGTH, stretch.at(end) + _LENGTH))
+        return spans
 
     def _choices(self, point: _Point) -> Iterator[_Point]:
         """Yield what can come next, the likeliest first: what was answered, what was not, what happens by itself."""
@@ -130,41 +146,48 @@ class _Search:
                 after = self._step(point.state, likely)
                 if after is not None and (is_known or after != point.state):
                     yield self._placed(point, number, after, likely)
-        yield from self._buried(point, numbers)
+        known = [self.ops[n] for n in numbers if self.ops[n].is_known]
+        if known and point.state.lock is not None:
+            first = min(known, key=lambda op: op.returned)
+            yield from self._buried(point, first)
+            yield from self._cut(point, first)
 
     def _as_seen(self, op: Op, numbers: Sequence[int]) -> Op:
         """Return a call that was never answered as it must have been, by what was seen next."""
         seen = [self.ops[n].value for n in numbers if self.ops[n].verb == LOOK]
-        if op.verb == "register":
-            created = [r for r in seen if r is not None and r.schedule == op.args[0].schedule]
-            return op._replace(floor=created[0].token) if created else op
         if op.verb != "renew":
             return op
         ((lease,), ttl) = op.args
         ends = [r.lease_until for r in seen if r is not None and (r.owner, r.token) == (lease.owner, lease.token)]
-        begins = [end - ttl for end in ends if end - ttl >= op.nows[0] - _TOLERANCE]
+        begins = [end - ttl for end in ends if end - ttl >= min(op.nows) - _TOLERANCE]
         return op._replace(nows=(begins[0],)) if begins else op
 
-    def _buried(self, point: _Point, numbers: Sequence[int]) -> Iterator[_Point]:
-        known = [self.ops[n] for n in numbers if self.ops[n].is_known]
-        if not known or point.state.lock is None:
-            return
-        op = min(known, key=lambda op: op.returned)
-        now = max(op.nows, default=EPOCH)
-        self.model.load(op.job, point.state)
-        self.model.bury(op.job, now)
-        after = self.model.state(op.job)
+    def _buried(self, point: _Point, first: Op) -> Iterator[_Point]:
+        now = max(first.nows, default=EPOCH)
+        self.model.load(first.job, point.state)
+        self.model.bury(first.job, now)
+        after = self.model.state(first.job, point.state.since)
         if after.record != point.state.record:
-            bury = Op("", BURY, op.job, (), {}, point.at, op.returned, op.key, (now,))
-            at = max(point.at, op.invoked)
-            yield _Point(_linked(point.placed, Placed(bury, at, after)), after, point.left, at)
+            yield self._happened(BURY, point, first, now, after)
+
+    def _cut(self, point: _Point, first: Op) -> Iterator[_Point]:
+        """Cut the lease as early as may be: if anybody had seen its end, that would have been placed before."""
+        lock, ends = point.state.lock, [begin for begin, _ in self._spans(point.state, first)]
+        if lock is not None and ends and min(ends).timestamp() < lock.until:
+            yield self._happened(CUT, point, first, min(ends), point.state.locked_until(min(ends)))
+
+    def _happened(self, what: str, point: _Point, first: Op, now: datetime, after: State) -> _Point:
+        op = Op("", what, first.job, (), {}, point.at, first.returned, first.key, (now,))
+        at = max(point.at, first.invoked)
+        return _Point(_linked(point.placed, Placed(op, at, after)), _dated(after, point.state, at), point.left, at)
 
     def _placed(self, point: _Point, number: int, after: State, likely: Op | None = None) -> _Point:
         op = likely or self.ops[number]
         at = self._when(op, point)
         left = tuple(other for other in point.left if other != number)
         if op.verb == LOOK:
-            after = step(self.model, point.state, op) or after
+            after = self._step(point.state, op) or after
+        after = _dated(after, point.state, at)
         return _Point(_linked(point.placed, Placed(op, at, after)), after, left, at)
 
     def _when(self, op: Op, point: _Point) -> float:
@@ -173,6 +196,11 @@ class _Search:
             return max(point.at, op.invoked)
         horizon = min((self.ops[n].returned for n in self._open(point.left) if self.ops[n].is_known), default=op.key)
         return max(point.at, op.invoked, min(op.key, horizon))
+
+
+def _dated(after: State, before: State, at: float) -> State:
+    """Return the state, with the moment from which on its lock is what it is."""
+    return after if after.lock == before.lock else after._replace(since=at)
 
 
 def _linked(chain: Chain | None, placed: Placed) -> Chain:

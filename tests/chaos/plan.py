@@ -28,8 +28,6 @@ class Part:
     url: str
     log: str
     seed: str
-    storm_ends: float = 0.0
-    """By the boot clock."""
 
     def dumps(self) -> str:
         """Return it as an argument of a command."""

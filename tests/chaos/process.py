@@ -2,7 +2,8 @@
 The processes of a campaign: `python -m tests.chaos.process PART`.
 
 A worker is a scheduler with all jobs; SIGTERM drains it, SIGUSR1 lets it declare all jobs again. The driver calls the
-verbs that users call. The observer reads all records, again and again.
+verbs that users call; SIGUSR1 lets it begin all jobs anew from the time that it is. The observer reads all records,
+again and again. SIGTERM ends these, too.
 """
 
 import asyncio
@@ -135,26 +136,44 @@ _VERBS = ("pause", "resume", "resume", "reschedule", "remove", "trigger", "trigg
 
 
 async def drive(part: Part, log: Log) -> None:
-    """Call the verbs that users call until the storm ends; then resume what is paused."""
+    """Call the verbs that users call until told to stop; then resume what is paused."""
+    stop, anew = _when_signalled(signal.SIGTERM), _when_signalled(signal.SIGUSR1)
     dice = random.Random(f"{part.seed} driver")
     scheduler, storage = _scheduler(part, log)
     log.tell("lived", "born")
     await scheduler.start()
-    while _boot() < part.storm_ends:
-        await asyncio.sleep(min(dice.expovariate(2), 1))
+    while not stop.is_set() or anew.is_set():
+        await _pause(stop, min(dice.expovariate(2), 1))
         job = dice.choice([job for job in JOBS if job != "tick"])
         await _ask(log, scheduler, dice.choice(_VERBS), job, dice)
+        if anew.is_set():
+            anew.clear()
+            await _begin_anew(log, scheduler, dice)
     for job in JOBS:
-        await _insist(log, scheduler, job, dice)
+        await _insist(log, scheduler, "resume", job, dice)
     log.tell("lived", "stopping")
     await scheduler.stop()
     log.tell("lived", ("stopped", ()))
     await storage.close()
 
 
-async def _insist(log: Log, scheduler: AsyncScheduler, job: str, dice: random.Random) -> None:
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+
+
+async def _begin_anew(log: Log, scheduler: AsyncScheduler, dice: random.Random) -> None:
+    """Do what one does when a server's clock was ahead, and the jobs' next runs are where it has been."""
+    await asyncio.sleep(2 * POLL)  # the scheduler must have heard what time it is now
+    for job in JOBS:
+        await _insist(log, scheduler, "pause", job, dice)
+        await _insist(log, scheduler, "resume", job, dice)
+
+
+async def _insist(log: Log, scheduler: AsyncScheduler, verb: str, job: str, dice: random.Random) -> None:
     while True:
-        if await _ask(log, scheduler, "resume", job, dice) != StorageError.__name__:
+        if await _ask(log, scheduler, verb, job, dice) != StorageError.__name__:
             return
         await asyncio.sleep(0.1)
 
@@ -183,9 +202,7 @@ async def observe(part: Part, log: Log) -> None:
     while not is_last:
         is_last = stop.is_set()
         await _look(storage, log, known, tells_all=is_last)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_EVERY):
-                await stop.wait()
+        await _pause(stop, _EVERY)
     await storage.close()
 
 

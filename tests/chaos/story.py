@@ -6,7 +6,6 @@ answers and all records that were seen (see order.py); in that order they are pl
 which notes what it notes there.
 """
 
-from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,44 +20,18 @@ from tests.simulation.history import History
 from tests.simulation.network import performed
 from tests.simulation.witness import NOTED, Witness
 
+from .frame import Frame
+from .hints import Hints
 from .log import Line
-from .model import EPOCH, LOOK, Model, Op, State, step
-from .order import BURY, Placed, Unexplained, explain
+from .model import EPOCH, LOOK, Model, Numbers, Op, State, step
+from .order import BURY, CUT, Placed, Unexplained, explain
 from .plan import JOBS, PATIENCE, POLL, TTL
 from .recording import Answered, Asked
 
-_MICROSECOND = timedelta(microseconds=1)
+_MICROSECOND, _SECOND = timedelta(microseconds=1), timedelta(seconds=1)
 _NEVER = float("inf")
-_ANY = timedelta(days=1)
-
-
-class Frame(NamedTuple):
-    """What a campaign knows of its own time."""
-
-    begin: float
-    """By the boot clock: the history's zero."""
-    wall: datetime
-    """The storage's wall time then."""
-    storm_ends: float
-    judged_from: float
-    ended: float
-    moment: float
-    """By how much later than in a simulation things may be on a real machine."""
-    steps: Sequence[tuple[float, float]] = ()
-    """When the server's clock was set, and by how many seconds it was off from then on."""
-
-    def wall_at(self, at: float) -> datetime:
-        """Return the storage's time at a true moment."""
-        number = bisect([moment for moment, _ in self.steps], at)
-        off = self.steps[number - 1][1] if number else 0.0
-        return self.wall + timedelta(seconds=at - self.begin + off)
-
-    def true(self, now: datetime, invoked: float, returned: float) -> float:
-        """Return the true moment within an interval at which the storage's clock showed that."""
-        plain = (now - self.wall).total_seconds() + self.begin
-        offs = [0.0, *(off for _, off in self.steps)]
-        found = min((abs(plain - off - invoked), plain - off) for off in offs)[1]
-        return min(max(found, invoked), returned)
+_LONGEST_WAY = 4.0
+"""Seconds until a call that was never answered has taken effect, most likely."""
 
 
 class Story(NamedTuple):
@@ -73,9 +46,8 @@ class Story(NamedTuple):
 def tell(lines: Iterable[Line], frame: Frame) -> Story:
     """Return what the log tells."""
     lines = [line for line in lines if line.at <= frame.ended + 60]
+    frame = frame._replace(steps=[(line.at, line.value) for line in lines if line.kind == "stepped"])
     ops = _ops(lines, frame)
-    if frame.steps:  # instances cut leases that seem to last too long; when, nobody tells
-        ops = {job: [op._replace(leeway=_ANY) for op in calls] for job, calls in ops.items()}
     history = History(TTL, POLL, PATIENCE, storm_ends=frame.storm_ends - frame.begin)
     history.judged_from, history.ended = frame.judged_from - frame.begin, frame.ended - frame.begin
     history.start, history.moment = frame.wall, frame.moment
@@ -83,12 +55,13 @@ def tell(lines: Iterable[Line], frame: Frame) -> Story:
     verdicts: list[Verdict] = []
     unexplained: set[str] = set()
     for job, calls in ops.items():
-        found = explain(calls)
+        found = explain(calls, frame.cuts)
         if isinstance(found, Unexplained):
             unexplained.add(job)
             verdicts.append(_verdict(job, found, frame))
         else:
             history.events += _played(job, found, frame)
+    history.events += [events.Stepped(at - frame.begin, ahead) for at, ahead in frame.steps]
     history.events += [event for event in _others(lines, frame) if getattr(event, "job", "") not in unexplained]
     history.events.sort(key=lambda event: event.at)
     everything = [op for calls in ops.values() for op in calls]
@@ -116,7 +89,7 @@ def _says(op: Op, frame: Frame) -> str:
 def _ops(lines: Sequence[Line], frame: Frame) -> dict[str, list[Op]]:
     answers = {(line.who, line.value.call, line.value.job): line for line in lines if line.kind == "answered"}
     looks = _looks(lines, frame)
-    hints = _Hints(looks)
+    hints = Hints(looks, answers.values())
     found: dict[str, list[Op]] = defaultdict(list)
     for op in looks:
         found[op.job].append(op)
@@ -137,76 +110,48 @@ def _looks(lines: Iterable[Line], frame: Frame) -> list[Op]:
     return looks
 
 
-class _Hints:
-    """What the records that were seen tell of calls whose answer was lost, or did not say when."""
-
-    def __init__(self, looks: Iterable[Op]) -> None:
-        self.tokens: dict[tuple[str, datetime | None], int] = {}
-        self.revisions: dict[tuple[str, str], int] = {}
-        self.ends: dict[tuple[str, str], set[datetime]] = defaultdict(set)
-        for look in looks:
-            record = look.value
-            if record is not None and record.schedule is not None:
-                self.revisions.setdefault((record.id, record.schedule.bound), record.revision)
-            if record is not None and record.owner is not None:
-                self.tokens[record.owner, record.running] = record.token
-                self.ends[record.id, record.owner].add(record.lease_until)
-
-    def number(self, asked: Asked) -> int | None:
-        """Return the token or the revision that a call has drawn that was never answered, if anybody has seen it."""
-        if asked.verb == "claim":
-            return self.tokens.get((asked.args[1], asked.args[0][0].fire_time))
-        if asked.verb == "register":
-            return self.revisions.get((asked.job, asked.args[0].schedule.bound))
-        return self.revisions.get((asked.job, asked.args[1].bound)) if asked.verb == "reschedule" else None
-
-    def begin(self, job: str, owner: str, ttl: timedelta, near: datetime) -> datetime | None:
-        """Return from when exactly a renewed lease counts, if anybody has seen it."""
-        begins = [end - ttl for end in self.ends[job, owner]]
-        return min(
-            (b for b in begins if abs(b - near) < timedelta(seconds=0.25)), default=None, key=lambda b: abs(b - near)
-        )
-
-
-def _op(line: Line, answer: Line | None, frame: Frame, hints: _Hints) -> Op | None:
+def _op(line: Line, answer: Line | None, frame: Frame, hints: Hints) -> Op | None:
     asked: Asked = line.value
     told: Answered | None = None if answer is None else answer.value
     if asked.verb == "claim" and told is not None and not isinstance(told.value, Granted):
         return None
     returned = _NEVER if answer is None else answer.at
+    drawn = hints.drawn(asked, line.at) if told is None else Numbers()
     nows = tuple(_nows(asked, told, (line.at, returned), frame, hints))
     key = frame.true(nows[0], line.at, min(returned, line.at + 5))
     value, error = (None, "") if told is None else (told.value, told.error)
     about = (line.who, asked.verb, asked.job, asked.args, asked.kwargs)
-    return Op(*about, line.at, returned, key, nows, value, error, told is not None)
+    return Op(*about, line.at, returned, key, nows, value, error, told is not None, drawn=drawn)
 
 
 def _nows(
-    asked: Asked, told: Answered | None, interval: tuple[float, float], frame: Frame, hints: _Hints
+    asked: Asked, told: Answered | None, interval: tuple[float, float], frame: Frame, hints: Hints
 ) -> Iterator[datetime]:
     """Yield the storage's times by which a call may have been decided, the surest first."""
-    value = None if told is None else told.value
+    value, begin, end = None if told is None else told.value, interval[0], min(interval[1], interval[0] + _LONGEST_WAY)
+    stretches = frame.stretches(begin, end)
     if isinstance(value, Granted):
-        now = EPOCH + value.lease.token * _MICROSECOND
-        if told is not None and told.now is not None and abs(now - told.now) < timedelta(seconds=20):
-            yield now
-    number = hints.number(asked) if told is None else None
-    if number is not None:
+        drawn = EPOCH + value.lease.token * _MICROSECOND
+        if frame.shows(drawn, begin, interval[1]):  # else it is the one before, and one
+            yield drawn
+    number = max(hints.drawn(asked, begin)) if told is None and asked.verb != "register" else 0
+    if number and frame.shows(EPOCH + number * _MICROSECOND, begin, end):
         yield EPOCH + number * _MICROSECOND
     if told is not None and told.now is not None:
-        if asked.verb == "renew":
-            lease = asked.args[0][0]
-            exact = hints.begin(asked.job, lease.owner, asked.args[1], told.now)
-            if exact is not None:
-                yield exact
+        lease = asked.args[0][0] if asked.verb == "renew" else getattr(value, "lease", None)
+        if lease is not None:
+            nears = [told.now, *(stretch.last for stretch in stretches[:-1])]
+            yield from hints.begins(asked.job, lease.owner, TTL * _SECOND, nears)
         yield told.now
-        return
     if isinstance(value, JobRecord) and asked.verb == "reschedule":
         yield EPOCH + value.revision * _MICROSECOND
     if asked.verb == "trigger" and value is not None:
         yield value.at
-    yield frame.wall_at(interval[0])
-    yield frame.wall_at(min(interval[1], interval[0] + 1))
+    if told is None or told.now is None:
+        yield from sorted(stretch.wall for stretch in stretches)
+        yield frame.wall_at(min(interval[1], begin + 1))
+    elif len(stretches) > 1:
+        yield from (moment for stretch in stretches for moment in (stretch.wall, stretch.last))
 
 
 # ── what the witness notes ───────────────────────────────────────────────────────────────────────────────────────────
@@ -248,7 +193,7 @@ class _Player:
     def play(self, each: Placed) -> None:
         """Make the next call, or see what was seen."""
         self.clock.at = each.at - self.frame.begin
-        if each.op.verb in {LOOK, BURY}:
+        if each.op.verb in {LOOK, BURY, CUT}:
             self.model.load(self.job, each.state)
             self.witness.look(each.op.verb)
         else:

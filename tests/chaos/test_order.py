@@ -1,5 +1,6 @@
 """The search for an order: it explains what a right storage answers, and nothing that a wrong one does."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,11 +9,13 @@ from chrono_async.claims import ClaimRequest, Granted, Lease, Outcome, PointerMo
 from chrono_async.models import Definition, RunRecord, RunStatus
 from tests.simulation.network import performed
 
-from .model import LOOK, Model, Op, State
+from .frame import Frame
+from .model import LOOK, Model, Numbers, Op, State
 from .order import Unexplained, explain
+from .plan import TTL as _TTL
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-TTL = timedelta(seconds=5)
+TTL = timedelta(seconds=_TTL)
 
 
 class Scene:
@@ -20,12 +23,22 @@ class Scene:
 
     def __init__(self) -> None:
         self.model, self.at, self.ops = Model(), 0.0, list[Op]()
-        self.state = State()
+        self.state, self.steps = State(), list[tuple[float, float]]()
+
+    @property
+    def frame(self) -> Frame:
+        """What is known of its time."""
+        return Frame(0.0, START, 0.0, 0.0, self.at, 0.0, self.steps)
+
+    def set_clock(self, ahead: float) -> None:
+        """Let the storage's clock be ahead from now on."""
+        self.at += 0.5
+        self.steps.append((self.at, ahead))
 
     def call(self, verb: str, *args: Any, is_known: bool = True) -> Any:
         """Make a call, and note it with its answer, or without."""
         self.at += 1
-        now = START + timedelta(seconds=self.at)
+        now = self.frame.wall_at(self.at)
         op = Op("a1", verb, "j", args, {}, self.at, self.at + 0.1, self.at, (now,))
         self.model.load("j", self.state)
         self.model.prepare(op, now)
@@ -45,7 +58,7 @@ class Scene:
         return seen
 
     def claim(self, *, is_known: bool = True) -> Granted:
-        """Claim the job for five seconds."""
+        """Claim the job."""
         record = self.state.record
         assert record is not None
         request = ClaimRequest("j", record.next_run, START, record.revision)
@@ -117,3 +130,70 @@ def test_one_occurrence_that_is_granted_twice_has_no_order() -> None:
     scene.state = before
     scene.claim()
     assert isinstance(explain(scene.ops), Unexplained)
+
+
+def with_a_lease_from_the_future() -> Scene:
+    """One was granted while the clock was ahead by an hour, which it is no more."""
+    scene = registered()
+    scene.set_clock(3600)
+    scene.claim()
+    scene.set_clock(0)
+    return scene
+
+
+def test_a_lease_that_was_cut_since_the_clock_went_back_has_an_order() -> None:
+    """Nobody tells when a storage cuts a lease to its length: that another is granted shows it."""
+    scene = with_a_lease_from_the_future()
+    scene.at += TTL.total_seconds()
+    lock = scene.state.lock
+    scene.state = scene.state.locked_until(scene.frame.wall_at(scene.at - 0.1))
+    scene.claim()
+    assert scene.state.lock != lock
+    found = explain(scene.ops, scene.frame.cuts)
+    assert not isinstance(found, Unexplained)
+    assert [placed.op.verb for placed in found] == ["register", "claim", "cut", "claim"]
+    assert isinstance(explain(scene.ops), Unexplained), "no clock was set: then nothing may be cut"
+
+
+def test_a_lease_that_was_cut_too_short_has_no_order() -> None:
+    """It may be cut to its length, counted from when the clock went back: nobody may be granted the job before."""
+    scene = with_a_lease_from_the_future()
+    scene.state = scene.state.locked_until(START)
+    scene.claim()
+    assert isinstance(explain(scene.ops, scene.frame.cuts), Unexplained)
+
+
+def test_a_record_may_show_a_lease_that_was_cut() -> None:
+    """To its length, and no shorter."""
+    scene = with_a_lease_from_the_future()
+    scene.state = scene.state.locked_until(scene.frame.wall_at(scene.at) + TTL)
+    scene.look()
+    assert not isinstance(explain(scene.ops, scene.frame.cuts), Unexplained)
+    scene.state = scene.state.locked_until(START)
+    scene.look()
+    assert isinstance(explain(scene.ops, scene.frame.cuts), Unexplained)
+
+
+def test_numbers_that_go_on_from_a_clock_that_was_ahead_are_taken_from_what_was_seen() -> None:
+    """A job was added and nobody was told: its revision, an hour ahead of its time, the next record shows."""
+    scene = registered()
+    record = scene.state.record
+    assert record is not None
+    ahead = record.revision + 3_600_000_000
+    op = scene.ops[0]._replace(is_known=False, value=None, returned=float("inf"))
+    seen = replace(record, revision=ahead)
+    look = Op("observer", LOOK, "j", (), {}, 2.0, 2.1, 2.0, (START,), seen)
+    assert isinstance(explain([op, look]), Unexplained)
+    assert not isinstance(explain([op._replace(drawn=Numbers(revision=ahead)), look]), Unexplained)
+
+
+def test_only_what_the_clock_can_have_shown_is_a_time() -> None:
+    """An hour was skipped, and shown twice."""
+    frame = Frame(100.0, START, 0, 0, 200.0, 0, [(110.0, 3600.0), (120.0, 0.0)])
+    hour = START + timedelta(hours=1)
+    assert frame.shows(hour + timedelta(seconds=15), 105.0, 115.0)
+    assert not frame.shows(hour + timedelta(seconds=15), 105.0, 109.0)
+    assert not frame.shows(START + timedelta(seconds=15), 100.0, 120.0)
+    assert frame.true(hour + timedelta(seconds=15), 100.0, 200.0) == 115.0
+    assert frame.true(START + timedelta(seconds=25), 100.0, 200.0) == 125.0
+    assert [stretch.begin for stretch in frame.cuts] == [120.0]

@@ -63,6 +63,18 @@ async def test_a_poll_does_not_put_off_asking_again_for_a_claim(sim):
     assert [(run.fire_time, run.attempt) for run in world.recorder.runs] == [(DUE, 1)]
 
 
+async def test_adding_the_job_again_does_not_forget_an_unanswered_claim(sim):
+    """The job would be nobody's until the lease had run out: five minutes, unless told otherwise."""
+    async with FaultyWorld(sim) as world:
+        scheduler = await world.start()
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
+        world.faulty["one"].plan["claim", 0] = Fault.ANSWER_LOST
+        await sim.until(DUE + 0.05 * SECOND)
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, replace=True)
+        await sim.advance(SECOND)
+    assert [(run.fire_time, run.attempt) for run in world.recorder.runs] == [(DUE, 1)]
+
+
 @every_storage
 @pytest.mark.parametrize("fault", [Fault.ANSWER_LOST, Fault.DONE_THEN_HANGS, Fault.REFUSED, Fault.HANGS])
 async def test_a_settle_whose_answer_was_lost_is_asked_again(sim, kind, fault):

@@ -3,13 +3,13 @@ A breach of a rule, and what the rules have in common: the lives of a job, its l
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
 from chrono_async.schedules import Schedule, load
 
-from .history import FOREVER, Changed, Claimed, Event, History, Released, Renewed, Seen, Settled
+from .history import FOREVER, Changed, Claimed, Event, Released, Renewed, Seen, Settled, Stepped
 
 
 class Breach(NamedTuple):
@@ -43,10 +43,17 @@ def is_done(event: Event) -> bool:
 
 
 def lives(events: Iterable[Event]) -> Iterator[tuple[int, Event]]:
-    """Yield each event of a job with the number of the life that it falls in."""
-    life = 0
+    """
+    Yield each event of a job with the number of the life that it falls in.
+
+    A user who points the job elsewhere by a clock that was set back asks for fire times that have been once: then, too,
+    another life begins.
+    """
+    life, ahead, latest = 0, 0.0, -FOREVER
     for event in events:
-        life += is_created(event)
+        if type(event) is Stepped:
+            latest, ahead = max(latest, event.at + ahead), event.ahead
+        life += is_created(event) or (is_set(event) and event.at + ahead < latest)
         yield life, event
 
 
@@ -80,6 +87,10 @@ class Lease:
     def until_as_of(self, moment: float) -> float:
         """Return how long it lasted by what had been granted until then."""
         return max(until for at, until in self.extensions if at <= moment)
+
+    def extended_as_of(self, moment: float) -> float:
+        """Return when it was granted or extended last, until then."""
+        return max(at for at, _ in self.extensions if at <= moment)
 
     @property
     def ran_out(self) -> bool:
@@ -129,8 +140,3 @@ def fire_times(schedule: Schedule, begin: datetime, end: datetime) -> list[datet
             break
         moment = upcoming
     return found
-
-
-def wall(history: History, at: float) -> datetime:
-    """Return the storage's time at a true moment."""
-    return history.start + timedelta(seconds=at)

@@ -176,6 +176,13 @@ class Fault(NamedTuple):
     kind: str
 
 
+class Stepped(NamedTuple):
+    """The storage's clock was set: from then on it is by so many seconds ahead of what it would have shown."""
+
+    at: float
+    ahead: float
+
+
 class Struck(NamedTuple):
     """One message of a process has met with a mishap."""
 
@@ -222,6 +229,8 @@ class Traits(NamedTuple):
 
 
 _GRAVE_VERBS = frozenset({"claim", "renew", "settle", "release"})
+_HAIR = 0.1
+"""Seconds by which what is placed in time may be misplaced, where it is seen from outside."""
 
 
 @dataclass
@@ -252,12 +261,33 @@ class History:
 
     @cached_property
     def by_job(self) -> dict[str, list[Event]]:
-        """The events that concern a job, in order."""
-        found: dict[str, list[Event]] = defaultdict(list)
+        """The events that concern a job, in order; that the storage's clock was set concerns all."""
+        found: dict[str, list[Event]] = {event.job: [] for event in self.events if hasattr(event, "job")}
         for event in self.events:
-            if hasattr(event, "job"):
+            if type(event) is Stepped:
+                for events in found.values():
+                    events.append(event)
+            elif hasattr(event, "job"):
                 found[event.job].append(event)
-        return dict(found)
+        return found
+
+    @cached_property
+    def steps(self) -> list[Stepped]:
+        """When the storage's clock was set."""
+        return list(self.of(Stepped))
+
+    def was_set(self, begin: float, end: float) -> bool:
+        """
+        Whether the storage's clock was set between these moments.
+
+        A lease that was granted before and judged after was measured by two clocks: that is all that is ever excused.
+        """
+        return any(begin - _HAIR <= step.at <= end + _HAIR for step in self.steps)
+
+    def wall(self, at: float) -> datetime:
+        """Return the storage's time at a true moment."""
+        ahead = next((step.ahead for step in reversed(self.steps) if step.at <= at), 0.0)
+        return self.start + timedelta(seconds=at + ahead)
 
     @cached_property
     def faults(self) -> dict[str, list[Fault]]:

@@ -86,7 +86,8 @@ def bodies_keep_apart(history: History) -> Iterator[Breach]:
     Two bodies of a job never run at once (I17).
 
     Excused: jobs that allow it; an earlier body whose process was frozen when its trust in the lease ended, or that
-    ignores its cancellation; and one whose job was removed, which ends soon (see there).
+    ignores its cancellation; one whose job was removed, which ends soon (see there); and one whose lease was measured
+    by a storage's clock that has been set since, which ends before the lease would have ended.
     """
     granted, allowing = _leases_by_token(history), _allowing(history)
     for job, bodies in bodies_of(history).items():
@@ -110,7 +111,8 @@ def _may_overlap(history: History, earlier: Body, later: Body, lease: Lease | No
     removed = [event for event in history.by_job[later.began.job] if is_deleted(event)]
     if any(earlier.began.at <= event.at <= later.began.at for event in removed):
         return True
-    return _was_frozen(history, earlier, lease, later.began.at)
+    at = later.began.at
+    return history.was_set(lease.extended_as_of(at), at) or _was_frozen(history, earlier, lease, at)
 
 
 def _was_frozen(history: History, body: Body, lease: Lease, moment: float) -> bool:
@@ -139,7 +141,8 @@ def a_removed_job_ends_its_body(history: History) -> Iterator[Breach]:
     """
     A body whose job is removed is cancelled at the next renewal at the latest (I18).
 
-    Excused: bodies that ignore it, and processes that had trouble in between.
+    Excused: bodies that ignore it, and processes that had trouble in between, or so shortly before that a renewal may
+    have been under way for all that time.
     """
     for job, bodies in bodies_of(history).items():
         removals = [event.at for event in history.by_job[job] if is_deleted(event)]
@@ -148,7 +151,7 @@ def a_removed_job_ends_its_body(history: History) -> Iterator[Breach]:
             if removed is None or body.began.stubborn or body.how == "died":
                 continue
             bound = removed + history.ttl / 3 + _A_MOMENT + history.moment
-            if body.ended > bound and not history.disturbances(body.began.who, removed, bound):
+            if body.ended > bound and not history.disturbances(body.began.who, removed - _LONG_WAY, bound):
                 yield Breach(body.ended, job, f"it was removed at {removed:.3f}, and went on on {body.began.who}")
 
 
@@ -160,10 +163,12 @@ def at_most_once_is_begun_once(history: History) -> Iterator[Breach]:
     read it before, can undo the move of the pointer that a claim has made.
     """
     careful = {seen.job for seen in history.of(Seen) if _is_careful(seen.record)}
+    granted = _leases_by_token(history)
     begun: dict[object, tuple[str, int]] = {}
     for began in history.of(Began):
-        run = (began.who, began.token)
-        first = begun.setdefault((began.job, began.fire_time, began.manual), run)
+        run, lease = (began.who, began.token), granted.get((began.job, began.token))
+        name = (began.job, lease and lease.life, began.fire_time, began.manual)
+        first = begun.setdefault(name, run)
         if began.job in careful and first != run:
             yield Breach(began.at, began.job, f"{began.fire_time} was begun again on {began.who}")
 
@@ -173,19 +178,23 @@ def _is_careful(record: JobRecord | None) -> bool:
 
 
 def repeats_have_a_reason(history: History) -> Iterator[Breach]:
-    """An occurrence is claimed again only when its lease was given back, or has run out; never once settled (I8)."""
+    """
+    An occurrence is claimed again only when its lease was given back, or has run out; never once settled (I8).
+
+    Excused: a lease that was measured by a storage's clock which has been set since.
+    """
     for job, events in history.by_job.items():
         claimed: dict[object, Lease] = {}
         for lease in leases(events):
             name = (lease.life, lease.claim.fire_time, lease.claim.manual)
-            before = claimed.get(name)
+            before, at = claimed.get(name), lease.claim.at
             claimed[name] = lease
-            if before is None or (before.how == "released" and before.ended <= lease.claim.at):
+            if before is None or (before.how == "released" and before.ended <= at):
                 continue
-            if before.how == "settled" and before.ended <= lease.claim.at:
-                yield Breach(lease.claim.at, job, f"{lease.claim.fire_time} had been settled already")
-            elif before.until > lease.claim.at:
-                yield Breach(lease.claim.at, job, f"{lease.claim.fire_time} was granted to somebody already")
+            if before.how == "settled" and before.ended <= at:
+                yield Breach(at, job, f"{lease.claim.fire_time} had been settled already")
+            elif before.until > at and not history.was_set(before.extended_as_of(at), at):
+                yield Breach(at, job, f"{lease.claim.fire_time} was granted to somebody already")
 
 
 def no_lease_runs_out_by_itself(history: History) -> Iterator[Breach]:
@@ -194,8 +203,9 @@ def no_lease_runs_out_by_itself(history: History) -> Iterator[Breach]:
 
     Excused: processes that were dead, stopping, frozen or cut off in that time, or shortly before (the pauses between
     their questions have grown then, to a lease's length in these worlds of short leases); those of which two messages
-    or more have met with a mishap, since one is asked again; and bodies that ignored that they were cancelled for want
-    of trust, whose lease may have been renewed meanwhile all the same.
+    or more have met with a mishap, since one is asked again; bodies that ignored that they were cancelled for want of
+    trust, whose lease may have been renewed meanwhile all the same; and leases that a storage's clock, set meanwhile,
+    has cut short.
     """
     stubborn = {(began.job, began.token) for began in history.of(Began) if began.stubborn}
     for job, events in history.by_job.items():
@@ -203,6 +213,8 @@ def no_lease_runs_out_by_itself(history: History) -> Iterator[Breach]:
             if not lease.ran_out or lease.until >= history.ended or (job, lease.claim.token) in stubborn:
                 continue
             who, begin = lease.claim.who, lease.until - history.ttl
+            if history.was_set(begin, lease.until):
+                continue
             grave = history.disturbances(who, begin - _LONG_PAUSE, lease.until, _GRAVE)
             strikes = history.disturbances(who, begin - _LONG_WAY, lease.until, _MISHAPS)
             if not grave and len(strikes) < 2:

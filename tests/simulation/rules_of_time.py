@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from chrono_async import JobRecord, Misfire
 
-from .breach import Breach, Lease, fire_times, leases, schedule_of, wall
+from .breach import Breach, Lease, fire_times, leases, schedule_of
 from .history import Asked, Began, Called, Changed, Claimed, Defect, History, Lived, Seen
 
 _A_MOMENT = 0.7
@@ -31,27 +31,26 @@ def all_is_well_in_the_end(history: History) -> Iterator[Breach]:
     """
     last = {seen.job: seen for seen in history.of(Seen) if seen.at <= history.ended}
     since = history.ended - history.poll - _A_MOMENT - history.moment
-    moment = wall(history, since) - history.skew
-    gone = {life.who for life in history.of(Lived) if life.what in {"died", "stopped"} and life.at < history.ended}
+    moment = history.wall(since) - history.skew
     for job, seen in last.items():
         record = seen.record
         if history.has_eight_methods and record is not None:
             record = replace(record, triggered=None, manual=None, lease_until=None)
-        is_known = any(_has_function(history, who, job) for who in _born(history, history.ended) - gone)
+        is_known = any(_has_function(history, who, job) for who in _living(history, history.ended))
         if record is not None and is_known and seen.at < since and _lies_about(record, moment):
             yield Breach(history.ended, job, f"it is left lying: {record}")
 
 
 def _lies_about(record: JobRecord, moment: datetime) -> bool:
-    if record.owner is not None:
-        return record.lease_until is not None and record.lease_until < moment and not record.paused
+    if record.owner is not None and record.lease_until is not None and record.running is not None:
+        return max(record.lease_until, record.running) < moment and not record.paused
     if record.not_before is not None and record.not_before > moment:
         return False
     if record.options.misfire is Misfire.FIRE_ALL:
         return False
     waiting = [trigger.at for trigger in (record.triggered, record.manual) if trigger is not None]
     if record.next_run is not None and not record.paused:
-        waiting.append(record.next_run + record.options.jitter)
+        waiting.append((record.bound_fire_time or record.next_run) + record.options.jitter)
     return any(at < moment for at in waiting)
 
 
@@ -81,17 +80,20 @@ def peace_is_punctual(history: History) -> Iterator[Breach]:
 
     Whatever its neighbours do: they fail, hang and ignore their cancellation all the while. Not judged: jobs that are
     paused, that have been set in the calm, and those of which only instances have the function that run no more than
-    three at a time.
+    three at a time. A storage's clock that was ahead for a while may have left a job's pointer there: it is judged from
+    there on.
     """
     for job, events in history.by_job.items():
         record = _steady(history, events)
-        has_room = any(_has_room_for(history, who, job) for who in _born(history, history.judged_from))
+        has_room = any(_has_room_for(history, who, job) for who in _living(history, history.judged_from))
         if record is None or not has_room or not history.traits[job].is_short:
             continue
-        begin, end = (wall(history, at) for at in (history.judged_from, history.ended - 2 * _A_MOMENT - history.moment))
+        begin, end = (history.wall(at) for at in (history.judged_from, history.ended - 2 * _A_MOMENT - history.moment))
         lateness = timedelta(seconds=_A_MOMENT + history.moment) + record.options.jitter + history.skew
+        if history.steps:
+            begin = max(begin, _pointer_at(events, history.judged_from) or begin)
         targets = [Target(at - history.skew, at + lateness) for at in _targets(record, begin, end)]
-        began = [wall(history, e.at) for e in events if type(e) is Began and not e.manual]
+        began = [history.wall(e.at) for e in events if type(e) is Began and not e.manual]
         for target in unmatched(targets, began):
             yield Breach((target.end - history.start).total_seconds(), job, f"{target.begin} has not begun in time")
 
@@ -112,6 +114,11 @@ def _deaths(history: History, since: float) -> list[Lived]:
     return [life for life in history.of(Lived) if life.at >= since and life.what in {"died", "born"}]
 
 
+def _pointer_at(events: Sequence[object], moment: float) -> datetime | None:
+    record = next((e.record for e in reversed(events) if type(e) is Seen and e.at <= moment), None)
+    return None if record is None else record.next_run
+
+
 def _targets(record: JobRecord, begin: datetime, end: datetime) -> list[datetime]:
     schedule = None if record.schedule is None else schedule_of(record.schedule.bound)
     first = None if schedule is None else schedule.next(begin)
@@ -122,7 +129,8 @@ def take_over_is_prompt(history: History) -> Iterator[Breach]:
     """
     What a dead process held is claimed again within a poll after its lease has ended (I21).
 
-    Judged where somebody else was well, has the job's function and room for it, and nobody changed the job meanwhile.
+    Judged where somebody else was well, has the job's function and room for it, and nobody changed the job meanwhile. A
+    storage's clock that is set back makes the lease last longer, until a poll later it is cut to its length.
     """
     deaths = {life.who: life.at for life in history.of(Lived) if life.what == "died"}
     for job, events in history.by_job.items():
@@ -131,12 +139,21 @@ def take_over_is_prompt(history: History) -> Iterator[Breach]:
             died = deaths.get(lease.claim.who)
             if died is None or not lease.claim.at <= died < lease.until or not lease.ran_out:
                 continue
-            bound = lease.until + history.poll + _A_MOMENT + history.moment
+            bound = _end_of(history, lease) + history.poll + _A_MOMENT + history.moment
             taken = any(lease.claim.at < claim.at <= bound for claim in claims)
             if not taken and bound < history.ended and _was_to_be_taken(history, job, lease, bound):
                 yield Breach(
                     bound, job, f"token {lease.claim.token} of {lease.claim.who}, who died, was not taken over"
                 )
+
+
+def _end_of(history: History, lease: Lease) -> float:
+    """Return when the lease has ended at the latest, however the storage's clock was set."""
+    end = lease.until
+    for step in history.steps:
+        if lease.claim.at <= step.at <= end + history.poll:
+            end = max(end, step.at + history.poll + history.ttl)
+    return end
 
 
 def _was_to_be_taken(history: History, job: str, lease: Lease, bound: float) -> bool:
@@ -146,11 +163,18 @@ def _was_to_be_taken(history: History, job: str, lease: Lease, bound: float) -> 
     record = next((e.record for e in reversed(events) if type(e) is Seen and e.at <= lease.until), None)
     if record is None or record.paused or record.options.at_most_once or lease.claim.manual:
         return False
+    if lease.claim.fire_time > history.wall(bound - history.poll):
+        return False  # it was claimed while the storage's clock was ahead, and is due no more
     return any(_was_well(history, who, job, lease.until - history.poll, bound) for who in _born(history, lease.until))
 
 
 def _born(history: History, moment: float) -> set[str]:
     return {life.who for life in history.of(Lived) if life.what == "born" and life.at < moment - 2 * history.poll}
+
+
+def _living(history: History, moment: float) -> set[str]:
+    gone = {life.who for life in history.of(Lived) if life.what in {"died", "stopped"} and life.at < moment}
+    return _born(history, moment) - gone
 
 
 def _was_well(history: History, who: str, job: str, begin: float, end: float) -> bool:

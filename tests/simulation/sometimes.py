@@ -30,6 +30,11 @@ def _bodies_overlap(history: History) -> bool:
     return any(a.began.at < b.began.at < a.ended for a in work for b in work)
 
 
+def _is_set_during_a_run(history: History) -> bool:
+    runs = [body for bodies in bodies_of(history).values() for body in bodies]
+    return any(body.began.at < step.at < body.ended for step in history.steps for body in runs)
+
+
 SOMETIMES: Mapping[str, IsSeen] = {
     "a stale settle is refused": _some(Settled, lambda e: e.verdict == "stale"),
     "a settle is asked again, and known": _some(Settled, lambda e: e.verdict == "repeated"),
@@ -53,6 +58,7 @@ SOMETIMES: Mapping[str, IsSeen] = {
     "a process dies": _some(Lived, lambda e: e.what == "died"),
     "a stop leaves a body behind": _some(Lived, lambda e: bool(e.left)),
     "a freeze outlasts a lease": _some(Fault, lambda e: e.kind == "frozen" and e.until - e.at > 7),
+    "the storage's clock is set during a run": _is_set_during_a_run,
     "a manual run is asked for": _some(Claimed, lambda e: e.manual),
 }
 """What is to be seen in at least one of the worlds."""

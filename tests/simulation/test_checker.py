@@ -26,6 +26,7 @@ from .history import (
     Renewed,
     Seen,
     Settled,
+    Stepped,
     Traits,
 )
 from .rules_of_time import Target, unmatched
@@ -85,6 +86,8 @@ RUN = [
     seen(11.1, next_run=20, runs=1, token=1, settled_token=1, status=JobStatus.COMPLETED),
 ]
 
+SKIPPING = seen(0, "register", options=Policies(recovery=Recovery.SKIP))
+
 BREACHES: dict[str, list[Event]] = {
     "runs_belong_to_claims": [*BEGINNING, claimed(10), began(10.1, fire=20)],
     "fire_times_are_the_schedules": [*BEGINNING, claimed(12, fire=11)],
@@ -92,8 +95,7 @@ BREACHES: dict[str, list[Event]] = {
     "bodies_keep_apart": [*BEGINNING, claimed(10), began(10), claimed(13, 2), began(13, 2, number=2), ended(14)],
     "a_body_ends_before_its_lease": [*BEGINNING, claimed(10), began(10), ended(16.1)],
     "at_most_once_is_begun_once": [
-        BORN, CREATED, seen(0, "register", options=Policies(recovery=Recovery.SKIP)), *RUN,
-        claimed(17, 2), began(17, 2, number=2),
+        BORN, CREATED, SKIPPING, *RUN, claimed(17, 2), began(17, 2, number=2),
     ],
     "a_stopped_instance_is_silent": [*BEGINNING, Lived(5, "a1", "stopped"), Called(6, "a1", "claim")],
     "nothing_is_claimed_early": [*BEGINNING, claimed(9.9)],
@@ -164,7 +166,16 @@ def test_a_good_history_breaks_no_rule() -> None:
     assert check(history_of(good), LEASING) == []
 
 
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_clock_that_was_set_long_ago_excuses_nothing(rule: Rule) -> None:
+    """Or a storage whose clock is set once would never be judged again."""
+    once = [Stepped(0.1, 20), Stepped(0.2, 0)]
+    assert list(rule(history_of([*once, *BREACHES[rule.__name__]])))
+
+
 FROZEN = Fault(11, 17, "a1", "frozen")
+AHEAD, BACK = Stepped(12, 3600), [Stepped(1, 20), Stepped(2, 0)]
+AGAIN = [changed(12, "resume"), seen(12, "resume", next_run=10, runs=1, token=1, settled_token=1)]
 EXCUSED: dict[str, list[Event]] = {
     "bodies_keep_apart": [
         *BEGINNING, claimed(10), began(10), FROZEN, claimed(16, 2), began(16, 2, number=2), ended(17),
@@ -183,6 +194,35 @@ EXCUSED: dict[str, list[Event]] = {
     "bodies_keep_apart of a job that allows it": [
         BORN, CREATED, seen(0, "register", options=Policies(overlap=Overlap.ALLOW)), claimed(10), began(10),
         claimed(13, 2), began(13, 2, number=2), ended(14),
+    ],
+    "nothing_is_claimed_early by hand": [*BEGINNING, claimed(9.9, manual=True)],
+    "leases_exclude_each_other unless the clock is set": [*BEGINNING, claimed(10), AHEAD, claimed(13, 2)],
+    "repeats_have_a_reason unless the clock is set": [*BEGINNING, claimed(10), AHEAD, claimed(13, 2)],
+    "bodies_keep_apart unless the clock is set": [
+        *BEGINNING, claimed(10), began(10), AHEAD, claimed(13, 2), began(13, 2, number=2), ended(14),
+    ],
+    "no_lease_runs_out_by_itself unless the clock is set": [*BEGINNING, claimed(10), AHEAD],
+    "take_over_is_prompt unless the clock is set back": [
+        BORN, CREATED, seen(0, "register"), claimed(10, who="b1"), Lived(12, "b1", "died"), Stepped(13, -3600),
+        claimed(21, 2),
+    ],
+    "take_over_is_prompt but of what is due": [
+        BORN, CREATED, seen(0, "register"), Stepped(5, 3600), claimed(10, who="b1", fire=3605), Stepped(11, 0),
+        Lived(12, "b1", "died"),
+    ],
+    "all_is_well_in_the_end but for what is due": [
+        BORN, CREATED, seen(10, "claim", token=1, status=JobStatus.RUNNING, **(HELD | {"running": wall(3605)})),
+    ],
+    "occurrences_are_settled_once unless it is asked for again": [
+        *BACK, *BEGINNING, *RUN, *AGAIN, claimed(13, 2), settled(14, 2),
+    ],
+    "repeats_have_a_reason where it is asked for again": [*BACK, *BEGINNING, *RUN, *AGAIN, claimed(13, 2)],
+    "at_most_once_is_begun_once unless it is asked for again": [
+        *BACK, BORN, CREATED, SKIPPING, *RUN, *AGAIN, claimed(13, 2), began(13, 2, number=2),
+    ],
+    "no_fire_time_gets_lost beyond what is counted": [
+        *BEGINNING, claimed(2e5, fire=2e5), settled(2e5, fire=2e5, missed=Missed(10_000, wall(10), wall(20))),
+        seen(2e5, next_run=200_010, runs=1),
     ],
 }  # fmt: skip
 """Histories that look like a breach, and are none, or an excused one."""

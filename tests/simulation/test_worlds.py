@@ -23,7 +23,10 @@ REGRESSIONS = [
     (166, False),
     (225, False),  # a poll put off that an unanswered claim was asked again
     (345, False),
+    (395, False),  # an unanswered claim was forgotten when its job was added again
     (415, False),
+    (560, False),  # a renewal was under way, slowly, when its job was removed
+    (1161, False),  # who was dead counted as one who had room
     (1203, False),  # a verb was tried twenty times by a clock that lagged
     (22, True),
     (29, True),

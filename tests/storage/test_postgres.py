@@ -33,6 +33,7 @@ from chrono_async.storage._ledger.sheet import Change
 from chrono_async.storage._postgres.statements import Statements
 from chrono_async.testing._contract_steps import job, run_of
 from tests import servers
+from tests.chaos.proxy import Proxy
 
 from .transaction_pooler import transaction_pooler
 
@@ -251,6 +252,23 @@ async def test_no_statement_takes_longer_than_its_limit(
         await until(lambda: _nobody_waits(db))
     assert (await storage.get_job("a")).owner is None
     assert isinstance((await storage.claim([asked], "me/1", MINUTE)).verdicts[0], Granted)
+
+
+async def test_a_server_that_has_gone_silent_is_left_at_once(make: Make, namespace: str) -> None:
+    """Who gives up waits for no leave of it: leases end meanwhile. The pool would take as long as a statement may."""
+    proxy = Proxy(lambda: asyncio.open_unix_connection(f"{servers.postgres().folder}/.s.PGSQL.5432"))
+    await proxy.start()
+    far = PostgresStorage(f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres", namespace=namespace, timeout=60)
+    await far.register(job("a", datetime.now(UTC)))
+    proxy.cut()
+    async with asyncio.timeout(30):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await far.get_job("a")
+    proxy.mend()
+    assert (await far.get_job("a")).id == "a"
+    await far.close()
+    await proxy.close()
 
 
 async def _nobody_waits(db: asyncpg.Connection) -> bool:

@@ -25,6 +25,8 @@ except ModuleNotFoundError as error:
 
 _log = logging.getLogger("chrono_async")
 
+_TAKE_LEAVE = 1.0
+"""Seconds within which a server is to be told that an answer is not waited for any more."""
 _LOOK_UP = 15.0
 """How often a listener that hears nothing sees whether its connection is still there."""
 
@@ -69,8 +71,8 @@ class Pool(Protocol):
     def acquire(self, *, timeout: float | None = None) -> Any:
         """Lend a connection."""
 
-    async def release(self, connection: Any) -> None:
-        """Take it back."""
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:
+        """Take it back, unless that was done already."""
 
     async def close(self) -> None:
         """Wait for all connections, and end them."""
@@ -118,8 +120,17 @@ class Connections:
 
     async def fetch(self, name: str, *arguments: Any) -> list[Any]:
         """Execute the statement of this name, and return its rows."""
-        async with self._edge(), (await self._pool()).acquire(timeout=self._limit) as connection:
-            return cast(list[Any], await connection.fetch(self._statements[name], *arguments))
+        async with self._edge():
+            pool = await self._pool()
+            connection = await pool.acquire(timeout=self._limit)
+            try:
+                return cast(list[Any], await connection.fetch(self._statements[name], *arguments))
+            except asyncio.CancelledError:
+                with contextlib.suppress(TimeoutError):  # then the connection is cut off
+                    await pool.release(connection, timeout=_TAKE_LEAVE)
+                raise
+            finally:
+                await pool.release(connection)
 
     def within(self, connection: object) -> Fetch:
         """Return the way to the server that leads over a user's connection, and through the transaction it is in."""

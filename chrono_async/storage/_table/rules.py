@@ -112,7 +112,7 @@ def refuse(record: JobRecord, request: ClaimRequest, now: datetime) -> Refusal |
             return Moved()
     elif not _is_as_seen(record, request):
         return Moved()
-    if request.fire_time > now:
+    elif request.fire_time > now:  # a manual one was due when it was made: its fire time is only its name
         return Early(request.fire_time - now)
     if record.not_before is not None and record.not_before > now:
         return Held(record.not_before)

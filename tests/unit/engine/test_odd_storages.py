@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from chrono_async import AsyncScheduler
+from chrono_async.errors import StorageError
 from chrono_async.events import JobUnknown
 from chrono_async.models import JobRecord
 from chrono_async.storage import InMemoryStorage
@@ -131,3 +132,31 @@ async def test_a_driver_that_swallows_a_cancellation_holds_up_no_stop(sim):
     await sim.until(START + 5.2 * SECOND)
     async with asyncio.timeout(30):
         await scheduler.stop()
+
+
+class _Stubborn(InMemoryStorage):
+    """A storage whose driver needs half a minute to give up, however it is told to."""
+
+    async def renew(self, leases, ttl):
+        gives_up = asyncio.get_running_loop().time() + 30
+        while (left := gives_up - asyncio.get_running_loop().time()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(left)
+        raise StorageError("nobody answers")
+
+
+async def test_a_driver_that_takes_long_to_give_up_keeps_no_body_alive(sim):
+    """Found in a campaign: the renewal hung for longer than the lease, and who hung with it was to end the body."""
+    ended = []
+
+    async def body():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(sim.clock.now())
+
+    scheduler = AsyncScheduler(storage=_Stubborn(clock=sim.clock), clock=sim.clock, lock_ttl=12, storage_timeout=2)
+    async with scheduler:
+        await scheduler.add_interval_job("a", "A", body, MINUTE)
+        await sim.until(START + MINUTE + 20 * SECOND)
+        assert ended == [START + MINUTE + 10 * SECOND]

@@ -1,0 +1,59 @@
+"""
+What records that were seen tell of calls whose answer was lost, or did not say when they were decided.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from chrono_async import JobRecord
+from chrono_async.models import Registered
+
+from .frame import NEAR
+from .log import Line
+from .model import Numbers, Op
+from .recording import Answered, Asked
+
+
+class Hints:
+    """All records that anybody has seen."""
+
+    def __init__(self, looks: Iterable[Op], answers: Iterable[Line]) -> None:
+        self._claimed: dict[tuple[str, datetime | None], int] = {}
+        self._ends: dict[tuple[str, str], set[datetime]] = defaultdict(set)
+        self._defined: dict[tuple[str, str], list[tuple[float, Numbers]]] = defaultdict(list)
+        for at, record in sorted([*_looked(looks), *_answered(answers)], key=lambda seen: seen[0]):
+            if record.schedule is not None:
+                seen = Numbers(record.token, record.revision)
+                self._defined[record.id, record.schedule.bound].append((at, seen))
+            if record.owner is not None and record.lease_until is not None:
+                self._claimed[record.owner, record.running] = record.token
+                self._ends[record.id, record.owner].add(record.lease_until)
+
+    def drawn(self, asked: Asked, at: float) -> Numbers:
+        """Return what a call that was never answered has drawn, by what was seen of it first."""
+        if asked.verb == "claim":
+            return Numbers(token=self._claimed.get((asked.args[1], asked.args[0][0].fire_time), 0))
+        if asked.verb not in {"register", "reschedule"}:
+            return Numbers()
+        definition = asked.args[0].schedule if asked.verb == "register" else asked.args[1]
+        seen = self._defined[asked.job, definition.bound]
+        return next((numbers for when, numbers in seen if when >= at), Numbers())
+
+    def begins(self, job: str, owner: str, ttl: timedelta, nears: Sequence[datetime]) -> list[datetime]:
+        """Return from when exactly a lease may count, if anybody has seen it; the likeliest first."""
+        begins = [end - ttl for end in self._ends[job, owner]]
+        found = [(min(abs(begin - near) for near in nears), begin) for begin in begins]
+        return [begin for distance, begin in sorted(found) if distance < NEAR]
+
+
+def _looked(looks: Iterable[Op]) -> Iterator[tuple[float, JobRecord]]:
+    return ((look.invoked, look.value) for look in looks if look.value is not None)
+
+
+def _answered(lines: Iterable[Line]) -> Iterator[tuple[float, JobRecord]]:
+    for line in lines:
+        answer: Answered = line.value
+        record = answer.value.record if isinstance(answer.value, Registered) else answer.value
+        if isinstance(record, JobRecord):
+            yield line.at, record
