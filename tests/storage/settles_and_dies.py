@@ -11,7 +11,7 @@ from chrono_async import AsyncScheduler, current_run
 from chrono_async.storage import PostgresStorage
 
 
-async def main(dsn: str, namespace: str, table: str) -> None:
+async def main(dsn: str, namespace: str, table: str, recovery: str) -> None:
     async def pay() -> None:
         connection = await asyncpg.connect(dsn)
         async with connection.transaction():
@@ -20,7 +20,7 @@ async def main(dsn: str, namespace: str, table: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     s = AsyncScheduler(storage=PostgresStorage(dsn, namespace=namespace), lock_ttl=0.5, storage_poll_interval=0.1)
-    await s.add_one_shot_job("pay", "Pay", pay, 0.01)
+    await s.add_one_shot_job("pay", "Pay", pay, 0.01, recovery=recovery)
     await s.run_forever()
 
 

@@ -410,12 +410,13 @@ async def test_a_body_that_is_cut_off_before_the_commit_is_not_waited_for(namesp
     await storage.close()
 
 
+@pytest.mark.parametrize("recovery", ["rerun", "skip"])
 async def test_a_process_that_is_killed_after_the_commit_has_done_its_run(
-    make: Make, accounts: Accounts, namespace: str
+    make: Make, accounts: Accounts, namespace: str, recovery: str
 ) -> None:
     """The engine never came to settle it; nobody runs it again."""
     script = Path(__file__).with_name("settles_and_dies.py")
-    command = [sys.executable, str(script), servers.postgres().dsn, namespace, accounts.table]
+    command = [sys.executable, str(script), servers.postgres().dsn, namespace, accounts.table, recovery]
     ended = await asyncio.to_thread(subprocess.run, command, timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL
 
@@ -423,7 +424,7 @@ async def test_a_process_that_is_killed_after_the_commit_has_done_its_run(
         await accounts.pool.execute(f"INSERT INTO {accounts.table} VALUES ('again')")  # noqa: S608
 
     async with AsyncScheduler(storage=make(), lock_ttl=0.5, storage_poll_interval=0.1) as s:
-        await s.add_one_shot_job("pay", "Pay", pay, 0.01)
+        await s.add_one_shot_job("pay", "Pay", pay, 0.01, recovery=recovery)
         await s.add_one_shot_job("later", "", asyncio.Event().set, 1)
         await s.wait_for_job("later", timeout=20)
         info, rows = await s.get_job("pay"), await s.list_runs("pay")
