@@ -113,19 +113,22 @@ class Gated(EightMethodStorage):
 
 
 class Two:
-    """Two processes on one store; `mine` has claimed the job's occurrence."""
+    """Two processes on one store, in which a job is due: mine, and another one."""
 
-    async def begin(self, sim, ttl=TTL, clocks=None):
-        store = EightMethodStorage(sim.clock)
+    async def begin(self, sim, clocks=None):
+        store, self.now = EightMethodStorage(sim.clock), sim.now
         self.ways = [Gated(sim.clock, store) for _ in range(2)]
         clocks = clocks or [sim.clock] * 2
         self.mine, self.other = (as_leasing(way, clock=clock) for way, clock in zip(self.ways, clocks, strict=True))
         record = (await self.mine.register(JobRecord("a", next_run=sim.now, schedule=Definition("d", "b")))).record
         self.request = ClaimRequest("a", sim.now, sim.now, record.revision)
-        (granted,) = (await self.mine.claim([self.request], "mine/1", ttl)).verdicts
+        return self
+
+    async def claim(self, **changes):
+        (granted,) = (await self.mine.claim([self.request._replace(**changes)], "mine/1", TTL)).verdicts
         assert isinstance(granted, Granted)
-        row = RunRecord("a", sim.now, RunStatus.COMPLETED, token=granted.lease.token)
-        move = PointerMove(sim.now, record.revision, sim.now + HOUR)
+        row = RunRecord("a", self.now, RunStatus.COMPLETED, token=granted.lease.token)
+        move = PointerMove(self.now, self.request.revision, self.now + HOUR)
         self.outcome = Outcome(granted.lease, row, move)
         return self
 
@@ -145,7 +148,7 @@ class Two:
 
 async def test_through_eight_methods_a_pause_between_a_settles_read_and_its_write_is_lost(sim):
     """The record is written whole: as it was before the pause."""
-    two = await Two().begin(sim)
+    two = await (await Two().begin(sim)).claim()
     settling, gate = await two.held_up(0, two.settle())
     assert (await two.other.set_paused("a")).paused
     gate.set()
@@ -155,7 +158,7 @@ async def test_through_eight_methods_a_pause_between_a_settles_read_and_its_writ
 
 async def test_through_eight_methods_a_settle_between_a_pauses_read_and_its_write_is_undone(sim):
     """Its counting too, and its move of the pointer: the occurrence is there to be run and settled once more."""
-    two = await Two().begin(sim)
+    two = await (await Two().begin(sim)).claim()
     pausing, gate = await two.held_up(1, two.other.set_paused("a"))
     await two.settle()
     assert (await two.mine.get_job("a")).run_count == 1
@@ -169,9 +172,25 @@ async def test_through_eight_methods_a_settle_between_a_pauses_read_and_its_writ
     assert again.lease.token > two.outcome.lease.token
 
 
+async def test_through_eight_methods_an_at_most_once_claim_between_a_pauses_read_and_its_write_is_undone(sim):
+    """And what it had begun can be begun again."""
+    two = await Two().begin(sim)
+    claiming, gate = await two.held_up(0, two.claim(moves=True, moves_to=sim.now + HOUR))
+    pausing, other_gate = await two.held_up(1, two.other.set_paused("a"))
+    gate.set()
+    await claiming
+    assert (await two.mine.get_job("a")).next_run == sim.now + HOUR
+    other_gate.set()
+    record = await pausing
+    assert (record.next_run, record.owner) == (sim.now, None)
+    await two.other.resume("a", revision=record.revision, next_run=sim.now)
+    await sim.advance(TTL)
+    assert isinstance((await two.other.claim([two.request], "other/1", TTL)).verdicts[0], Granted)
+
+
 async def test_through_eight_methods_an_instances_clock_ends_no_lease_that_the_lock_still_has(sim):
     """An hour ahead it sees the job as due, and does not get it."""
-    two = await Two().begin(sim, clocks=[sim.clock, sim.clock.skewed(HOUR)])
+    two = await (await Two().begin(sim, [sim.clock, sim.clock.skewed(HOUR)])).claim()
     assert [due.job_id for due in (await two.other.due(sim.now, sim.now)).due] == ["a"]
     assert not isinstance((await two.other.claim([two.request], "other/1", TTL)).verdicts[0], Granted)
     await sim.advance(TTL + SECOND)
@@ -180,7 +199,7 @@ async def test_through_eight_methods_an_instances_clock_ends_no_lease_that_the_l
 
 async def test_through_eight_methods_a_clock_that_is_behind_sees_a_dead_owners_lease_end_later_by_as_much(sim):
     """The end that stands in the record is by the owner's clock."""
-    two = await Two().begin(sim, clocks=[sim.clock, sim.clock.skewed(-10 * MINUTE)])
+    two = await (await Two().begin(sim, [sim.clock, sim.clock.skewed(-10 * MINUTE)])).claim()
     await sim.advance(TTL + SECOND)
     assert [due.job_id for due in (await two.mine.due(sim.now, sim.now + SECOND)).due] == ["a"]
     theirs = sim.now - 10 * MINUTE
