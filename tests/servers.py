@@ -283,9 +283,12 @@ def _new_folder(user: str | None, where: Path | None = None) -> Path:
         with contextlib.suppress(OSError), _lock(left):
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))
-    lock = os.open(folder, os.O_RDONLY)
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # another process took it for one that was left
+        return _new_folder(user, where)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    if not folder.exists():  # another process took it for one that was left
+    if not folder.exists():  # or did so just now
         os.close(lock)
         return _new_folder(user, where)
     _locks.append(lock)  # held for as long as this process lives

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from chrono_async import JobRecord
-from chrono_async.models import Registered
+from chrono_async.claims import Registered
 
 from .frame import NEAR
 from .log import Line

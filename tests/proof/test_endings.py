@@ -464,6 +464,31 @@ async def test_a_timeout_is_a_timeout_whatever_the_body_makes_of_it(sim, kind, m
 
 
 @every_storage
+async def test_a_body_that_ignores_its_timeout_keeps_its_lease_until_it_ends(sim, kind):
+    """Many leases long: it goes on, so nobody else may begin."""
+    began = []
+
+    async def stubborn():
+        began.append(sim.now)
+        while sim.now < DUE + 10 * MINUTE:
+            try:
+                await asyncio.sleep((DUE + 10 * MINUTE - sim.now).total_seconds())
+            except asyncio.CancelledError:
+                continue
+
+    async with World(sim, kind=kind) as world:
+        for name in ("one", "two"):
+            scheduler = await world.start(name)
+            await scheduler.add_interval_job("a", "A", stubborn, HOUR, timeout=10)
+        await sim.until(DUE + 9 * MINUTE)
+        assert world.record("a").owner is not None
+        await sim.advance(2 * MINUTE)
+        assert world.record("a").owner is None
+    assert began == [DUE]
+    assert (world.record("a").run_count, world.record("a").status) == (1, JobStatus.FAILED)
+
+
+@every_storage
 async def test_each_try_has_its_own_timeout(sim, kind):
     """Not the run as a whole."""
     tried = []

@@ -11,9 +11,10 @@ import pytest
 
 from chrono_async import IntervalSchedule, JobNotFoundError, JobRecord
 from chrono_async.errors import StorageError
+from chrono_async.events import FireTimesMissed
 from chrono_async.storage import as_leasing
 from chrono_async.testing import Fault, FaultyStorage, Simulation
-from tests.proof.kit import SECOND, START, World, grid
+from tests.proof.kit import KINDS, MINUTE, SECOND, START, World, at, grid
 from tests.storage.eight_methods import EightMethodStorage
 
 FIRST_CALLS = range(3)
@@ -106,6 +107,38 @@ async def test_a_write_that_is_given_up_does_not_wait_for_its_lock_to_be_given_b
         async with asyncio.timeout(10):
             await portable.set_paused("a")
     assert sim.loop.time() < 15
+
+
+# What came due from minute 10 to minute 60 of an outage that ended in minute 65: what of it runs then, by policy.
+MISSED_MEANWHILE = {
+    "fire_once": (at(60 * 60), 5),
+    "skip": ([], 6),
+    "fire_all": (at(*range(600, 3601, 600)), 0),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("misfire", MISSED_MEANWHILE)
+async def test_what_came_due_in_a_long_outage_is_handled_by_the_misfire_policy(sim, kind, misfire):
+    """As after any time in which nobody looked, though the instance was there all the while."""
+    faulty = []
+    async with World(sim, kind=kind, wrap=lambda storage: faulty.append(FaultyStorage(storage)) or faulty[-1]) as world:
+        scheduler = await world.start()
+        told = scheduler.events(FireTimesMissed)
+        await scheduler.add_interval_job(
+            "a", "A", world.recorder.job, 10 * MINUTE, args=(1,), misfire=misfire, misfire_grace=MINUTE
+        )
+        await sim.until(START + 9 * MINUTE)
+        faulty[0].fail(Fault.REFUSED)
+        await sim.until(START + 65 * MINUTE)
+        assert not world.recorder.runs
+        faulty[0].heal()
+        await sim.until(START + 71 * MINUTE)
+        told.close()
+        missed = sum([event.missed.count async for event in told])
+    ran, passed_over = MISSED_MEANWHILE[misfire]
+    assert world.recorder.fire_times() == [*ran, START + 70 * MINUTE]
+    assert missed == passed_over
 
 
 @pytest.mark.parametrize("fault", Fault)

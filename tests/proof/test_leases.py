@@ -5,10 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from chrono_async.claims import SettleVerdict
+from chrono_async import AsyncScheduler, current_run
+from chrono_async.claims import Settled, SettleVerdict
 from chrono_async.events import LeaseLost
 from chrono_async.models import JobStatus, RunStatus
 from chrono_async.policies import MAX_ATTEMPTS
+from chrono_async.storage import InMemoryStorage
 from chrono_async.testing import Fault, FaultyStorage
 from tests.proof.kit import HOUR, KINDS, MINUTE, POLL, SECOND, START, TTL, World
 
@@ -270,6 +272,35 @@ async def test_a_body_that_goes_on_without_its_lease_makes_nobody_busy(sim, swal
         world.faulty["one"].heal()
         await sim.advance(20 * MINUTE)
         assert not scheduler._state.runs
+
+
+class Open(InMemoryStorage):
+    """A storage in which the transaction that a run settles itself in is never committed."""
+
+    async def settle_in(self, connection, outcome):
+        return Settled(SettleVerdict.DONE)
+
+
+@pytest.mark.parametrize("before", range(0, 130, 7))
+async def test_a_body_that_has_settled_itself_has_half_its_lease_left_to_commit(sim, before):
+    """At the least, whenever that falls between two renewals; then it is cancelled as if the lease were lost."""
+    spent = []
+
+    async def body():
+        await asyncio.sleep(before)
+        settled = sim.now
+        await current_run().settle_in(None)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            spent.append(sim.now - settled)
+
+    storage = Open(clock=sim.clock)
+    async with AsyncScheduler(storage=storage, clock=sim.clock, lock_ttl=TTL, storage_poll_interval=POLL) as scheduler:
+        await scheduler.add_interval_job("a", "A", body, HOUR)
+        await sim.until(DUE + 4 * MINUTE)
+        await scheduler.remove_job("a")
+    assert TTL / 2 <= spent[0] < TTL
 
 
 async def test_renewals_go_ahead_of_a_storm_of_claims(sim):

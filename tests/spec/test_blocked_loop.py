@@ -6,11 +6,13 @@ In real time, since simulated time cannot be blocked; and for a few tenths of a 
 
 import asyncio
 import inspect
+import threading
 import time
 from pathlib import Path
 
-from chrono_async import AsyncScheduler
-from chrono_async.events import LoopBlocked
+from chrono_async import AsyncScheduler, RunStatus, current_run
+from chrono_async.events import LeaseLost, LoopBlocked
+from chrono_async.storage import SQLiteStorage
 
 
 async def rude():
@@ -49,3 +51,45 @@ async def test_a_job_that_awaits_blocks_nothing():
 async def test_the_watch_can_be_left_out(caplog):
     assert await reports_of(rude, threshold=None) == []
     assert "blocked" not in caplog.text
+
+
+async def test_one_that_blocks_for_longer_than_its_lease_loses_it(tmp_path):
+    """Nothing can be renewed on a loop that stands still: another instance runs the occurrence, and that is counted."""
+    has_begun, is_taken_over, lost = threading.Event(), threading.Event(), []
+
+    async def blocks():
+        has_begun.set()
+        assert is_taken_over.wait(60)
+
+    async def takes_over():
+        is_taken_over.set()
+        return current_run()
+
+    def instance(name):
+        storage = SQLiteStorage(tmp_path / "jobs.db")
+        s = AsyncScheduler(storage=storage, instance_id=name, lock_ttl=0.6, storage_poll_interval=0.1)
+        return s, storage
+
+    async def live():
+        s, storage = instance("blocked")
+        s.subscribe(lost.append, LeaseLost)
+        async with s:
+            await s.add_one_shot_job("it", "", blocks, 0.01)
+            await asyncio.to_thread(is_taken_over.wait, 60)
+        await storage.close()
+
+    blocked = asyncio.create_task(asyncio.to_thread(asyncio.run, live()))
+    assert await asyncio.to_thread(has_begun.wait, 60)
+    s, storage = instance("other")
+    async with s:
+        await s.add_one_shot_job("it", "", takes_over, 0.01)
+        result = await s.wait_for_job("it", timeout=60)
+        await blocked
+        rows = await s.list_runs("it")
+        assert (await s.get_job("it")).run_count == 1
+    await storage.close()
+    assert [(row.status, row.instance_id, row.attempt) for row in rows] == [
+        (RunStatus.COMPLETED, "other", 2), (RunStatus.ABANDONED, "blocked", 1)
+    ]  # fmt: skip
+    assert result.error is None
+    assert [event.job_id for event in lost] == ["it"]

@@ -39,9 +39,9 @@ async def hold(path: str, ttl: str) -> None:
     await asyncio.Event().wait()
 
 
-async def settle_in_pairs(path: str) -> None:
+async def settle_in_pairs(path: str, durable: str) -> None:
     """Run two jobs together, again and again, until killed; print how often, each time that it has been answered."""
-    storage = SQLiteStorage(path)
+    storage = SQLiteStorage(path, durable=bool(durable))
     for turn in range(100_000):
         asked = [await request(storage, "a"), await request(storage, "b")]
         answer = await storage.claim(asked, f"{os.getpid()}/{turn}", SECOND / 1000)

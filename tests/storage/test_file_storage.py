@@ -206,6 +206,29 @@ async def test_a_folder_that_cannot_be_synced_leaves_an_unknown_outcome(
     assert again.attempt == 1
 
 
+async def test_a_change_is_on_disk_before_it_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test can cut the power; what the kernel is asked for, and in which order, can be seen."""
+    path, asked = tmp_path / "jobs.json", list[str]()
+    storage = FileStorage(path)
+    await storage.save_job(JobRecord(id="a"))
+    real_fsync, real_replace = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        synced = Path(f"/proc/self/fd/{descriptor}").resolve()
+        real_fsync(descriptor)
+        asked.append("the folder" if synced == tmp_path else "the new file" if synced.suffix == ".tmp" else str(synced))
+
+    def replace(source: str, target: str) -> None:
+        real_replace(source, target)
+        asked.extend(["the new name"] if Path(target) == path else [])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        patch.setattr(os, "replace", replace)
+        await storage.save_job(JobRecord(id="b"))
+        assert asked == ["the new file", "the new name", "the folder"]
+
+
 async def test_one_failing_call_of_a_step_is_its_own(tmp_path: Path) -> None:
     """The changes that were gathered with it are written."""
     storage = FileStorage(tmp_path / "jobs.json")

@@ -297,6 +297,23 @@ async def test_what_is_committed_counts_whatever_the_body_does_then(
     assert (info.run_count, info.error_count, await accounts.count()) == (1, 0, 1)
 
 
+async def test_a_body_that_undoes_its_transaction_and_returns_has_completed_its_run(
+    s: AsyncScheduler, accounts: Accounts
+) -> None:
+    """As any body that returns: what it did, it must know."""
+
+    async def pay() -> None:
+        async with accounts.pool.acquire() as connection:
+            undone = connection.transaction()
+            await undone.start()
+            await accounts.pay_in(connection)
+            await current_run().settle_in(connection)
+            await undone.rollback()
+
+    assert (await once(s, pay, max_retries=2)).status is JobStatus.COMPLETED
+    assert ((await s.get_job("pay")).run_count, await accounts.count()) == (1, 0)
+
+
 async def test_a_commit_that_is_under_way_when_the_body_fails_is_waited_for(
     s: AsyncScheduler, accounts: Accounts
 ) -> None:
@@ -410,25 +427,51 @@ async def test_a_body_that_is_cut_off_before_the_commit_is_not_waited_for(namesp
     await storage.close()
 
 
-async def test_a_process_that_is_killed_after_the_commit_has_done_its_run(
-    make: Make, accounts: Accounts, namespace: str
-) -> None:
-    """The engine never came to settle it; nobody runs it again."""
+async def killed(when: str, accounts: Accounts, namespace: str, recovery: str) -> None:
+    """Let a process run the job, and die."""
     script = Path(__file__).with_name("settles_and_dies.py")
-    command = [sys.executable, str(script), servers.postgres().dsn, namespace, accounts.table]
+    command = [sys.executable, str(script), servers.postgres().dsn, namespace, accounts.table, when, recovery]
     ended = await asyncio.to_thread(subprocess.run, command, timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("recovery", ["rerun", "skip"])
+async def test_a_process_that_is_killed_after_the_commit_has_done_its_run(
+    make: Make, accounts: Accounts, namespace: str, recovery: str
+) -> None:
+    """The engine never came to settle it; nobody runs it again."""
+    await killed("after", accounts, namespace, recovery)
 
     async def pay() -> None:
         await accounts.pool.execute(f"INSERT INTO {accounts.table} VALUES ('again')")  # noqa: S608
 
     async with AsyncScheduler(storage=make(), lock_ttl=0.5, storage_poll_interval=0.1) as s:
-        await s.add_one_shot_job("pay", "Pay", pay, 0.01)
+        await s.add_one_shot_job("pay", "Pay", pay, 0.01, recovery=recovery)
         await s.add_one_shot_job("later", "", asyncio.Event().set, 1)
         await s.wait_for_job("later", timeout=20)
         info, rows = await s.get_job("pay"), await s.list_runs("pay")
     assert (info.status, info.run_count, info.next_run) == (JobStatus.COMPLETED, 1, None)
     assert [(row.status, row.attempt) for row in rows] == [(RunStatus.COMPLETED, 1)]
+    assert await accounts.count() == 1
+
+
+async def test_a_process_that_is_killed_before_the_commit_has_done_nothing(
+    make: Make, accounts: Accounts, namespace: str
+) -> None:
+    """Its transaction ends with its connection: the run is somebody else's, as attempt 2."""
+    await killed("before", accounts, namespace, "rerun")
+    assert ((await make().get_job("pay")).run_count, await accounts.count()) == (0, 0)
+
+    async def pay() -> None:
+        async with accounts.pool.acquire() as connection, connection.transaction():
+            await accounts.pay_in(connection)
+            await current_run().settle_in(connection)
+
+    async with AsyncScheduler(storage=make(), lock_ttl=0.5, storage_poll_interval=0.1) as s:
+        await s.add_one_shot_job("pay", "Pay", pay, 0.01)
+        await s.wait_for_job("pay", timeout=20)
+        rows = await s.list_runs("pay")
+    assert sorted((row.attempt, row.status) for row in rows) == [(1, RunStatus.ABANDONED), (2, RunStatus.COMPLETED)]
     assert await accounts.count() == 1
 
 
@@ -502,6 +545,50 @@ async def test_a_transaction_that_stays_open_holds_up_no_other_jobs_lease(make: 
     assert sorted(begun) == ["long", "pay"]
 
 
+async def test_who_pauses_the_job_waits_for_the_end_of_the_transaction(
+    s: AsyncScheduler, accounts: Accounts, make: Make
+) -> None:
+    """Until then its row is locked."""
+    pids: list[int] = []
+    may_end = asyncio.Event()
+
+    async def pay() -> None:
+        async with accounts.pool.acquire() as connection, connection.transaction():
+            await current_run().settle_in(connection)
+            pids.append(connection.get_server_pid())
+            await may_end.wait()
+
+    await s.add_one_shot_job("pay", "Pay", pay, 0.01)
+    await until(lambda: asyncio.sleep(0, pids))
+    pausing = asyncio.create_task(make().set_paused("pay"))
+    await until(lambda: someone_waits_for(accounts, pids[0]))
+    assert not pausing.done()
+    may_end.set()
+    record = await pausing
+    assert (record.paused, record.run_count) == (True, 1)
+
+
+async def test_a_body_whose_transaction_outlasts_its_lease_is_cancelled(make: Make, accounts: Accounts) -> None:
+    """The lease is not renewed meanwhile; what it did is undone, and done by whoever takes over."""
+    tries: list[int] = []
+    lost: list[Event] = []
+
+    async def pay() -> None:
+        tries.append(current_run().attempt)
+        async with accounts.pool.acquire() as connection, connection.transaction():
+            await accounts.pay_in(connection)
+            await current_run().settle_in(connection)
+            if len(tries) == 1:
+                await asyncio.Event().wait()
+
+    async with AsyncScheduler(storage=make(), lock_ttl=0.6, storage_poll_interval=0.1) as s:
+        s.subscribe(lost.append, LeaseLost)
+        await s.add_one_shot_job("pay", "Pay", pay, 0.01)
+        await until(accounts.count)
+        await until(lambda: asyncio.sleep(0, lost))
+    assert (tries, await accounts.count()) == ([1, 2], 1)
+
+
 async def has_been_renewed(storage: PostgresStorage, before: datetime) -> bool:
     lease = (await storage.get_job("long")).lease_until
     return lease is not None and lease > before
@@ -520,6 +607,21 @@ async def test_a_connection_outside_of_a_transaction_is_refused(s: AsyncSchedule
     result = await once(s, pay)
     assert isinstance(result.error, InvalidOptionError)
     assert "must be in a transaction that you have begun" in str(result.error)
+
+
+async def test_a_connection_that_does_not_see_the_storages_tables_is_an_error(
+    s: AsyncScheduler, accounts: Accounts
+) -> None:
+    """They are looked for by its search path."""
+
+    async def pay() -> None:
+        async with accounts.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL search_path = pg_catalog")
+            await current_run().settle_in(connection)
+
+    result = await once(s, pay)
+    assert isinstance(result.error, StorageError)
+    assert "does not exist" in str(result.error)
 
 
 async def test_what_is_no_connection_is_refused(s: AsyncScheduler) -> None:

@@ -145,11 +145,12 @@ async def test_what_a_killed_process_held_is_taken_over(tmp_path: Path) -> None:
     await storage.close()
 
 
-def test_a_writer_killed_at_any_moment_leaves_a_whole_state(tmp_path: Path) -> None:
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_writer_killed_at_any_moment_leaves_a_whole_state(tmp_path: Path, durable: bool) -> None:
     """Two jobs that are always settled together never differ, and what was answered is there."""
     path, dice = tmp_path / "jobs.db", random.Random(7)
     for _ in range(12):
-        process = start("settle_in_pairs", path)
+        process = start("settle_in_pairs", path, "durable" if durable else "")
         line_of(process)
         time.sleep(dice.uniform(0, 0.03))
         process.kill()
@@ -169,6 +170,22 @@ async def pair(path: Path) -> tuple[int, int]:
 
 async def is_any_abandoned(storage: SQLiteStorage) -> bool:
     return any(row.status is RunStatus.ABANDONED for row in await storage.list_runs("a"))
+
+
+@pytest.mark.parametrize(("durable", "level"), [(True, 2), (False, 1)])
+async def test_what_was_answered_is_synced_unless_that_is_not_wanted(tmp_path: Path, durable: bool, level: int) -> None:
+    """
+    No test can cut the power. By SQLite's documentation a log that is written ahead is synced at each commit with
+    `synchronous = FULL`, and with `NORMAL` it is not: then a power failure can undo commits, and damages nothing.
+    """
+    storage = SQLiteStorage(tmp_path / "jobs.db", durable=durable)
+    await storage.save_job(JobRecord(id="a"))
+
+    def pragmas(database: sqlite3.Connection) -> list[object]:
+        return [database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+
+    assert await storage._worker.take(pragmas, writes=False) == ["wal", level]
+    await storage.close()
 
 
 async def test_a_busy_file_is_an_error_only_after_patience(tmp_path: Path) -> None:
