@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,7 +120,7 @@ class Campaign:
         self.log = Log(self.path, "campaign")
         self.dice = random.Random(f"{plan.seed} {plan.storage}")
         self.workers = [Worker(self, name) for name in NAMES]
-        self.clock = ServerClock(folder, self.log) if plan.steps_clock else None
+        self.clock = ServerClock(folder, partial(self.log.tell, "stepped")) if plan.steps_clock else None
         self.server = self._server()
         self.storm_ends = 0.0
         self._processes: list[asyncio.subprocess.Process] = []

@@ -7,9 +7,8 @@ The offset stands in a file that the library maps, so that it changes under the 
 import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-
-from .log import Log
 
 SOURCE = Path(__file__).with_name("clock_shim.c")
 
@@ -20,13 +19,13 @@ def compiler() -> str | None:
 
 
 class ServerClock:
-    """The wall clock of a server that is started in `environment`; the log is told whenever it is set."""
+    """The wall clock of a server that is started in `environment`; `tell` hears of each setting before it is done."""
 
-    def __init__(self, folder: Path, log: Log) -> None:
+    def __init__(self, folder: Path, tell: Callable[[float], object] = float) -> None:
         found = compiler()
         if found is None:
             raise RuntimeError("to set a server's clock one needs a C compiler")
-        self._log, self._offset = log, folder / "clock.offset"
+        self._tell, self._offset = tell, folder / "clock.offset"
         library = folder / "clock_shim.so"
         subprocess.run([found, "-O1", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
         self.environment = {"LD_PRELOAD": str(library), "CHRONO_CLOCK_OFFSET": str(self._offset)}
@@ -36,7 +35,7 @@ class ServerClock:
 
     def set(self, seconds: float) -> None:
         """Let the clock be ahead by so many seconds."""
-        self._log.tell("stepped", seconds)
+        self._tell(seconds)
         self._write(seconds)
 
     def _write(self, seconds: float) -> None:
