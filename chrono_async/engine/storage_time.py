@@ -1,9 +1,6 @@
 """
 The storage's clock, as far as this instance knows it: it is the clock that plans.
 
-Between two answers it is carried on by the boot clock, which neither steps nor stops, from the moment at which the
-answer arrived: so the estimate is never ahead of the truth, and a step of this machine's wall clock cannot move it. An
-answer that was long under way makes it no worse: it is believed only where it proves the estimate wrong.
 Where the storage's clock *is* this machine's, a step is noticed and the storage is asked again.
 """
 
@@ -11,36 +8,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from ..clock import Clock
+from ..clock import Clock, DistantClock
 
 _STEP = timedelta(milliseconds=500)
 
 
-class StorageTime:
-    """What time it is in the storage."""
+class StorageTime(DistantClock):
+    """What time it is in the storage; this machine's time, until the storage has told its own."""
 
-    __slots__ = ("_base", "_base_boot", "_clock", "_wall_lead", "boot", "is_known")
+    __slots__ = ("_clock", "_wall_lead")
 
     def __init__(self, clock: Clock) -> None:
+        super().__init__(clock.boot, clock.now())
         self._clock = clock
-        self.boot: Callable[[], float] = clock.boot  # seconds; trust in leases is counted by it
         self._wall_lead = self._lead()
-        self._begin_anew(clock.now())
-        self.is_known: bool = False  # whether the storage has told it, or it is this machine's time until then
-
-    def observe(self, now: datetime, sent: float) -> None:
-        """Take in the time that came with an answer to what was sent at `sent`, by the boot clock."""
-        latest = now + timedelta(0, self.boot() - sent)
-        if not self.is_known or not now <= self.now() <= latest:
-            self._begin_anew(now)
-        self.is_known = True
-
-    def _begin_anew(self, now: datetime) -> None:
-        self._base, self._base_boot = now, self.boot()
-
-    def now(self) -> datetime:
-        """Return the storage's time, or a little less."""
-        return self._base + timedelta(0, self.boot() - self._base_boot)
 
     def has_stepped(self) -> bool:
         """Whether this machine's wall clock was set since the last time of asking."""

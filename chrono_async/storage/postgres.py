@@ -1,8 +1,9 @@
 """
 Jobs in PostgreSQL, for any number of processes on any number of machines.
 
-A verb is two statements: one reads the jobs it concerns, one writes what became of them, each job on the condition that
-nobody has written it meanwhile. The server's clock is the only one: all times are its own.
+A verb is one statement for jobs that this process was the last to write, as an owner mostly was: what became of them is
+written, each job on the condition that nobody else has. Others are read by a statement before. The server's clock is
+the only one: all times are its own.
 """
 
 from collections.abc import AsyncIterator, Collection

@@ -24,7 +24,6 @@ from ._ledger.sheet import Change, Floors, Kept, Stored
 from ._redis import link
 from ._redis.rows import (
     FARTHEST,
-    UNCHANGED,
     Page,
     bytes_of,
     due_from,
@@ -36,7 +35,6 @@ from ._redis.rows import (
     numbers_of,
     page_of,
     place_of,
-    question,
     runs_of,
     stored_of,
     words_of,
@@ -100,11 +98,8 @@ class RedisStorage(RecallingLedger[JobRow]):
     # ── what the ledger needs ────────────────────────────────────────────────────────────────────────────────────────
 
     async def _read(self, job_ids: Sequence[str], *, floors: bool, history: bool) -> Reading[JobRow]:
-        known = self._memory.take(job_ids)
-        now, token, revision, rows, runs = await self._link.ask(link.READ, question(job_ids, known), int(history))
-        lines = list(lines_of(rows, job_ids))
-        stored, unreadable = self._stored((job_id, line) for job_id, line in lines if line != UNCHANGED)
-        stored |= {job_id: known[job_id] for job_id, line in lines if line == UNCHANGED}
+        now, token, revision, rows, runs = await self._link.ask(link.READ, json_of(list(job_ids)), int(history))
+        stored, unreadable = self._stored(lines_of(rows, job_ids))
         at = Moment(instant_of(int(now)), int(now) / 1_000_000)
         return Reading(at, stored, Floors(int(token), int(revision)), runs_of(runs), unreadable)
 
@@ -122,15 +117,14 @@ class RedisStorage(RecallingLedger[JobRow]):
                 "redis: job %r in %sjobs cannot be read and is left alone: %r", job_id, self._link.prefix, error
             )
 
-    async def _write(self, changes: Sequence[Change[JobRow]], floors: Floors | None) -> Written:
+    async def _write(
+        self, changes: Sequence[Change[JobRow]], floors: Floors | None, *, by: datetime | None = None
+    ) -> Written:
         words = words_of_changes(changes)
-        now, version, taken = await self._link.run(link.WRITE, *words, *(floors or Floors()), *self._bounds[:2])
+        terms = (*(floors or Floors()), *self._bounds[:2], "" if by is None else microseconds_of(by))
+        now, version, taken = await self._link.run(link.WRITE, *words, *terms)
         written = {change.job_id for change, flag in zip(changes, taken, strict=True) if flag == ord("1")}
         return Written(instant_of(int(now)), written, int(version))
-
-    def _is_worth_it(self, kept: Kept) -> bool:
-        """A script can tell that a version is still the one that is known: then it sends no row."""
-        return True
 
     def _row_of(self, job_id: str, kept: Kept) -> JobRow:
         return encode(job_id, kept)

@@ -96,6 +96,7 @@ def let_all_read_first(count: int, *storages: RedisStorage) -> None:
         return ask_and_wait
 
     for storage in storages:
+        storage._memory.clear()
         storage._link.ask = gated(storage._link.ask)  # type: ignore[method-assign]
 
 

@@ -120,11 +120,12 @@ def test_redis_answers_as_memory_does() -> None:
     @asynccontextmanager
     async def opens(_: SteppedClock) -> AsyncIterator[Subject]:
         namespace, url = uuid4().hex, servers.redis().url
-        made = (RedisStorage(url, namespace=namespace, history=HISTORY, notify=False) for _ in range(2))
+        made = [RedisStorage(url, namespace=namespace, history=HISTORY, notify=False) for _ in range(2)]
         async with Redis.from_url(url) as client, closing(made) as storages:
 
             async def tell(now: datetime) -> None:
                 await client.hset(f"{{{namespace}}}:jobs:clock", mapping=_seconds_and_microseconds(now))
+                told(made, now)
 
             yield Subject(storages, tell)
 
@@ -153,8 +154,14 @@ def test_postgres_answers_as_memory_does() -> None:
         connection = await asyncpg.connect(servers.postgres().dsn)
         try:
             await connection.execute(_POSTGRES_CLOCK)
-            async with closing(_postgres() for _ in range(2)) as storages:
-                yield Subject(storages, lambda now: connection.execute(_POSTGRES_TELL, now))
+            made = [_postgres() for _ in range(2)]
+            async with closing(made) as storages:
+
+                async def tell(now: datetime) -> None:
+                    await connection.execute(_POSTGRES_TELL, now)
+                    told(made, now)
+
+                yield Subject(storages, tell)
         finally:
             await connection.execute(_POSTGRES_FORGET)
             await connection.close()
@@ -175,12 +182,21 @@ _POSTGRES_FORGET = (
 
 
 def _postgres() -> PostgresStorage:
-    storage = PostgresStorage(servers.postgres().dsn, namespace="model", history=HISTORY, notify=False)
+    storage = PostgresStorage(
+        servers.postgres().dsn, namespace="model", history=HISTORY, history_age=None, notify=False
+    )  # rows are dated by the table itself, and so by the true clock
     statements = storage._connections._statements
     assert "statement_timestamp()" in statements["read"]
     for name, text in statements._texts.items():
         statements._texts[name] = text.replace("statement_timestamp()", "model_at()")
     return storage
+
+
+def told(storages: Iterable[PostgresStorage | RedisStorage], now: datetime) -> None:
+    """Let them know what their server's clock says, which stands still until it is set the next time."""
+    for storage in storages:
+        storage._time.boot = lambda: 0.0
+        storage._time.observe(now, 0.0)
 
 
 async def knows_it(_: datetime) -> None:

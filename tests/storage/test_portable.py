@@ -287,7 +287,7 @@ def test_options_that_storages_share_are_handed_on(tmp_path: Path) -> None:
     """With a URL from a configuration one may not know whose they are."""
     storage = open_storage(f"sqlite:{tmp_path}/a.db", namespace="billing", history=7)
     assert isinstance(storage, SQLiteStorage)
-    assert (storage._tables._bounds.per_job, "billing_jobs" in storage._tables._sql.insert) == (7, True)
+    assert (storage._tables._bounds.of_job, "billing_jobs" in storage._tables._sql.insert) == (7, True)
 
 
 @pytest.mark.parametrize("url", ["memory:", "file:jobs.yaml"])

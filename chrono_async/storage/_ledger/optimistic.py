@@ -72,6 +72,9 @@ class OptimisticLedger(Ledger, Generic[Row]):
     def _row_of(self, job_id: str, kept: Kept) -> Row:
         """Return a job as the medium keeps it."""
 
+    def _heard(self, reading: Reading[Row]) -> None:
+        """Make of a reading what one may."""
+
     def _note(self, changes: Sequence[Change[Row]], written: Written) -> None:
         """Make of a write what one may."""
 
@@ -102,9 +105,9 @@ class OptimisticLedger(Ledger, Generic[Row]):
     ) -> datetime:
         for attempt in range(_TRIES):
             reading = await self._read(list(places), floors=floors, history=history)
+            self._heard(reading)
             sheet = Sheet(reading.at, reading.stored, self._row_of, floors=reading.floors, history=reading.history)
-            asked = sorted(at for of_job in places.values() for at in of_job)
-            answers.update(zip(asked, verb(sheet.table, sheet.at, [items[at] for at in asked]), strict=True))
+            answers.update(judge(sheet, items, places, verb))
             now, beaten = await self._write_down(sheet, sheet.changes(places), reading)
             if not beaten:
                 return now
@@ -126,6 +129,12 @@ class OptimisticLedger(Ledger, Generic[Row]):
         written = await self._write(changes, sheet.floors)
         self._note(changes, written)
         return written.now, [change.job_id for change in changes if change.job_id not in written.job_ids]
+
+
+def judge(sheet: Sheet[Row], items: Sequence[Item], places: Places, verb: Verb[Item, Answer]) -> dict[int, Answer]:
+    """Let the verb work on the sheet; return its answer to the item at each of the places."""
+    asked = sorted(at for of_job in places.values() for at in of_job)
+    return dict(zip(asked, verb(sheet.table, sheet.at, [items[at] for at in asked]), strict=True))
 
 
 def _chunks(job_ids: Sequence[str]) -> Iterator[Places]:

@@ -1,24 +1,25 @@
 """
-Settling without reading: a ledger that recalls the jobs it has claimed, as it wrote them.
+One step in place of two: a ledger that recalls jobs as it last wrote them.
 
-A claim is nearly always settled by who made it, with nobody writing to the job in between. So the outcome is worked out
-on what was written then, and written on the condition that it still is so: one step in place of two. Where it is not,
-the job is read, as ever.
+What an instance has written of a job it is mostly the next to change: it renews and settles what it has claimed, and
+claims again what it has settled. So the verb is worked out on what was written then, and written on the condition that
+it still is so, and that the storage's clock says what it was taken to say. Whatever cannot be done in this way is read,
+as ever: no answer that was not written is given on what is only recalled.
 """
 
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from ...claims import Outcome, SettleAnswer, Settled, SettleVerdict
+from ...clock import DistantClock, SystemClock
+from ...errors import ChronoError
 from .._table.shelf import Moment
+from .ledger import Answer, Item, Verb
 from .memory import Memory
-from .optimistic import OptimisticLedger, Written
-from .sheet import Change, Kept, Row, Sheet, Stored
+from .optimistic import OptimisticLedger, Places, Reading, Written, judge
+from .sheet import Change, Floors, Row, Sheet, Stored
 
-_AT_ONCE = 500
-
-_ANY_TIME = Moment(datetime(1970, 1, 1, tzinfo=UTC), 0.0)
-"""What holds of a job that is as its owner left it does not depend on the time."""
+_NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class RecallingLedger(OptimisticLedger[Row]):
@@ -26,10 +27,21 @@ class RecallingLedger(OptimisticLedger[Row]):
 
     def __init__(self) -> None:
         self._memory = Memory[Row]()
+        self._time = DistantClock(SystemClock().boot, _NEVER)
+        self._floors = Floors()
 
-    def _is_worth_it(self, kept: Kept) -> bool:
-        """Whether to remember a job: by default one that somebody runs, since who claimed it settles it next."""
-        return kept.lock is not None
+    @abstractmethod
+    async def _write(
+        self, changes: Sequence[Change[Row]], floors: Floors | None, *, by: datetime | None = None
+    ) -> Written:
+        """With `by`, write only if the storage's clock shows that, or a little more."""
+
+    def _heard(self, reading: Reading[Row]) -> None:
+        self._raise(reading.floors)
+
+    def _raise(self, floors: Floors) -> None:
+        """What was written is never older than these: so they hold for what is recalled."""
+        self._floors = Floors(max(self._floors.token, floors.token), max(self._floors.revision, floors.revision))
 
     def _note(self, changes: Sequence[Change[Row]], written: Written) -> None:
         """Remember what was written, and nothing that may be otherwise by now."""
@@ -41,35 +53,49 @@ class RecallingLedger(OptimisticLedger[Row]):
             {
                 job_id: Stored(version, row, kept)
                 for job_id, _, row, _, kept, _ in changes
-                if row is not None and kept is not None and job_id in job_ids and self._is_worth_it(kept)
+                if row is not None and kept is not None and job_id in job_ids
             }
         )
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> SettleAnswer:
-        """Write each outcome once, if its token and owner still match; jobs that are recalled are not read."""
-        recalled = self._memory.take(outcome.lease.job_id for outcome in outcomes[:_AT_ONCE])
-        now, settled = await self._settle_unread(outcomes, recalled) if recalled else (None, {})
-        rest = [place for place in range(len(outcomes)) if place not in settled]
+    async def _change_chunk(
+        self,
+        items: Sequence[Item],
+        places: Places,
+        verb: Verb[Item, Answer],
+        answers: dict[int, Answer],
+        *,
+        floors: bool,
+        history: bool,
+    ) -> datetime:
+        sent = self._time.boot()
+        now, rest = None, places
+        if self._time.is_known and not history:
+            now, rest = await self._change_recalled(items, places, verb, answers)
         if rest or now is None:
-            answer = await super().settle([outcomes[place] for place in rest])
-            now = answer.now
-            settled.update(zip(rest, answer.settled, strict=True))
-        return SettleAnswer(now, [settled[place] for place in range(len(outcomes))])
+            now = await super()._change_chunk(items, rest, verb, answers, floors=floors, history=history)
+        self._time.observe(now, sent)
+        return now
 
-    async def _settle_unread(
-        self, outcomes: Sequence[Outcome], recalled: Mapping[str, Stored[Row]]
-    ) -> tuple[datetime | None, dict[int, Settled]]:
-        """Settle what can be settled so, and say which outcomes those were, by their places."""
-        places = [place for place, outcome in enumerate(outcomes) if outcome.lease.job_id in recalled]
-        sheet = Sheet(_ANY_TIME, recalled, self._row_of)
-        answers = sheet.table.settle([outcomes[place] for place in places], sheet.at)
+    async def _change_recalled(
+        self, items: Sequence[Item], places: Places, verb: Verb[Item, Answer], answers: dict[int, Answer]
+    ) -> tuple[datetime | None, Places]:
+        """Change what can be changed unread; return the storage's time, if it was asked, and the places of the rest."""
+        recalled, now = self._memory.take(places), self._time.now()
+        if not recalled:
+            return None, places
+        sheet = Sheet(Moment(now, now.timestamp()), recalled, self._row_of, floors=self._floors)
+        try:
+            found = judge(sheet, items, {job_id: places[job_id] for job_id in recalled}, verb)
+        except ChronoError:
+            return None, places
         changes = sheet.changes(recalled)
+        changed = {change.job_id for change in changes}
+        self._memory.note({job_id: stored for job_id, stored in recalled.items() if job_id not in changed})
         if not changes:
-            return None, {}
-        written = await self._write(changes, None)
+            return None, places
+        written = await self._write(changes, sheet.floors, by=now)
         self._note(changes, written)
-        return written.now, {
-            place: answer
-            for place, answer in zip(places, answers, strict=True)
-            if answer.verdict is SettleVerdict.DONE and outcomes[place].lease.job_id in written.job_ids
-        }
+        if written.job_ids:
+            self._raise(sheet.floors or self._floors)
+        answers.update((at, found[at]) for job_id in written.job_ids for at in places[job_id])
+        return written.now, {job_id: of_job for job_id, of_job in places.items() if job_id not in written.job_ids}

@@ -48,10 +48,12 @@ class PostgresLedger(RecallingLedger[JobRow]):
             Moment(now, now.timestamp()), stored, Floors(token_floor, revision_floor), runs[::-1], unreadable
         )
 
-    async def _write(self, changes: Sequence[Change[JobRow]], floors: Floors | None) -> Written:
+    async def _write(
+        self, changes: Sequence[Change[JobRow]], floors: Floors | None, *, by: datetime | None = None
+    ) -> Written:
         """Write all that was not changed by somebody else, in one statement."""
         places = places_to_write(changes)
-        arguments = arguments_of(changes, places, floors, with_runs=self._history > 0)
+        arguments = [*arguments_of(changes, places, floors, with_runs=self._history > 0), by]
         try:
             ((now, job_ids, version),) = await self._fetch(write([COLUMNS[place] for place in places]), *arguments)
         except ConflictError:

@@ -100,4 +100,5 @@ def _about(columns: Sequence[str]) -> Mapping[str, str]:
         "run_arrays": _arrays(RUN_COLUMNS, _RUN_TYPES, first=first_of_run),
         "token_floor": f"${floors}::bigint",
         "revision_floor": f"${floors + 1}::bigint",
+        "by": f"${floors + 2}::timestamptz",
     }

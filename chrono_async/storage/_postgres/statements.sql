@@ -14,13 +14,16 @@ FROM chrono_meta m LEFT JOIN chrono_jobs j ON j.id = ANY ($1::text[]);
 SELECT FROM chrono_jobs WHERE id = $1 FOR UPDATE;
 
 -- name: write
+-- What was decided as of a certain time is written only if it is that time by the clock here, or a little later.
 -- Rows are locked in the order of their ids, so that no two such statements can wait for each other. A row whose
 -- version has changed by the time its lock is free is none of `held`: somebody else was first. No two lists are joined,
 -- and `IS TRUE` has the ids that were written hashed: the planner, which thinks lists short, would go through all pairs.
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::boolean[], {arrays}) AS g (was, gone, {columns})
 ), held AS MATERIALIZED (
-    SELECT g.* FROM given g JOIN chrono_jobs j ON j.id = g.id AND j.version = g.was ORDER BY j.id FOR UPDATE OF j
+    SELECT g.* FROM given g JOIN chrono_jobs j ON j.id = g.id AND j.version = g.was
+    WHERE {by} IS NULL OR statement_timestamp() BETWEEN {by} AND {by} + interval '1 second'
+    ORDER BY j.id FOR UPDATE OF j
 ), updated AS (
     UPDATE chrono_jobs j
     SET version = pg_current_xact_id()::text::bigint,

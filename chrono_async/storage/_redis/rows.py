@@ -6,7 +6,7 @@ plain ASCII, in which JSON can say any text.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ...models import Due, InstanceInfo, RunRecord, due_of
@@ -53,18 +53,6 @@ def text_of(data: bytes) -> str:
 def json_of(values: Any) -> bytes:
     """Return values for a script to decode; texts stay as they are, since its JSON knows no half surrogate pairs."""
     return bytes_of(_compact_text(values))
-
-
-UNCHANGED = b"="
-"""What stands in a reply in place of a row whose version is known."""
-
-
-def question(job_ids: Sequence[str], known: Mapping[str, Stored[JobRow]]) -> bytes:
-    """Return ids and known versions, in turn, as `read.lua` wants them."""
-    words: list[Any] = []
-    for job_id in job_ids:
-        words += (job_id, str(known[job_id].version) if job_id in known else "")
-    return json_of(words)
 
 
 def ids_of(data: bytes) -> list[str]:

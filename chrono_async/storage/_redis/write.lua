@@ -3,8 +3,11 @@
 -- ARGV: of each change id, version as text, when due, pointer, when to bury and number of runs, one after another in one
 -- JSON list, an empty version for a job that was not there, false for no such score; their values without the version, a
 -- line each, empty for a job that is to be forgotten; the rows of their runs, a line each; the floors of tokens and
--- revisions; how many runs to keep of a job and of all.
+-- revisions; how many runs to keep of a job and of all; the time as of which it was decided, if that must be the time
+-- by the clock here, or a little earlier.
 -- Returns which changes took effect, and the version that those jobs have now.
+local by = tonumber(ARGV[8])
+local is_in_time = not by or (by <= now and now <= by + 1000000)
 local changes, WIDTH = cjson.decode(ARGV[1]), 6
 local history, total = tonumber(ARGV[6]), tonumber(ARGV[7])
 local last = redis.call('HMGET', meta, 'tick', 'token', 'revision')
@@ -73,7 +76,7 @@ for at = 1, #changes, WIDTH do
         rows[n] = next_run_row()
     end
     local value = before[(at - 1) / WIDTH + 1] or ''
-    if string.sub(value, 1, DIGITS) ~= changes[at + 1] then
+    if not is_in_time or string.sub(value, 1, DIGITS) ~= changes[at + 1] then
         taken[#taken + 1] = '0'
     else
         taken[#taken + 1] = '1'
