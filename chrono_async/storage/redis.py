@@ -1,9 +1,10 @@
 """
 Jobs in a Redis or a Valkey, for any number of hosts.
 
-What a call concerns is read by one script, decided here, and written by another, each job on the condition that nobody
-else has written it meanwhile. The server's clock is the only one. Leases end by what is written in their jobs, never by
-a key's time to live, which a step of the clock could end at once.
+What becomes of the jobs that a call concerns is written by one script, each job on the condition that nobody else has
+written it meanwhile; what this process was not the last to write is read by another script before. The server's clock
+is the only one. Leases end by what is written in their jobs, never by a key's time to live, which a step of the clock
+could end at once.
 """
 
 import logging
