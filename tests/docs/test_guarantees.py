@@ -23,7 +23,7 @@ CONTRACT_TESTS = "tests/storage/test_contract.py"
 
 NO_PROMISES = (
     "What holds when something breaks, what does not, and why.",
-    "Each sentence ends with a number",
+    "Each promise has a number",
     "- No test cuts the power",
     "`scheduler.guarantees` says this for the storage in use:",
     "A process can die after its job did its work",

@@ -5,6 +5,7 @@ Where something bounds the exception, such as a token that tells old from new, t
 """
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 import pytest
@@ -15,7 +16,9 @@ from chrono_async.engine import current_run
 from chrono_async.models import Definition, JobStatus
 from chrono_async.policies import MAX_ATTEMPTS
 from chrono_async.storage import as_leasing
+from chrono_async.testing import Fault
 from tests.proof.kit import HOUR, KINDS, MINUTE, POLL, SECOND, START, TTL, World
+from tests.proof.test_leases import FaultyWorld
 from tests.storage.eight_methods import EightMethodStorage
 
 every_storage = pytest.mark.parametrize("kind", KINDS)
@@ -74,6 +77,42 @@ async def test_who_stood_still_has_its_effect_on_others_unless_they_compare_toke
     assert (ledger.written, ledger.refused) == (([2], [1]) if compares else ([2, 1], []))
     assert world.record("a").run_count == 1
     assert world.verdicts[SettleVerdict.DONE] == 1
+
+
+@every_storage
+@pytest.mark.parametrize("where", ["a coroutine", "a thread"])
+async def test_who_ignores_that_its_lease_is_lost_goes_on_beside_the_one_that_took_over(sim, kind, where):
+    """It was cancelled in time and did not mind: so another one runs at the same time, and alone counts."""
+    begun, ended = [], []
+
+    async def stubborn():
+        begun.append(current_run().attempt)
+        end = sim.now + 5 * MINUTE
+        while sim.now < end:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep((end - sim.now).total_seconds())
+        ended.append(current_run().attempt)
+
+    def in_a_thread():
+        attempt = current_run().attempt
+        begun.append(attempt)
+        sim.sleep_in_thread(5 * MINUTE)
+        ended.append(attempt)
+
+    async with FaultyWorld(sim, kind=kind) as world:
+        for name in ("one", "two"):
+            scheduler = await world.start(name)
+            await scheduler.add_interval_job("a", "A", stubborn if where == "a coroutine" else in_a_thread, HOUR)
+        await sim.until(DUE + SECOND)
+        (holder,) = [name for name, scheduler in world.schedulers.items() if scheduler.health().running]
+        world.faulty[holder].fail(Fault.REFUSED)
+        await sim.advance(2 * TTL + POLL)
+        assert (begun, ended) == ([1, 2], [])
+        world.faulty[holder].heal()
+        await sim.advance(10 * MINUTE)
+    assert ended == [1, 2]
+    assert world.record("a").run_count == 1
+    assert world.record("a").settled_token == max(token for _, token in world.claims)
 
 
 @every_storage
