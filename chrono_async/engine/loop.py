@@ -7,9 +7,10 @@ import asyncio
 import inspect
 import itertools
 import logging
+import random
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -51,6 +52,7 @@ class RunLoop:
     def __init__(self, state: State, runner: Runner) -> None:
         self._state, self._runner = state, runner
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
+        self._skipped = 0  # how many of these are left to others for now
         self._unanswered: dict[str, _Asked] = {}
         self._life = uuid.uuid4().hex[:8]  # an instance may be started again under its old name
         self._claim_numbers = itertools.count(1)
@@ -122,11 +124,12 @@ class RunLoop:
     def _take(self) -> list[_Candidate]:
         """Take as many as may start now."""
         places = self._state.free_places
-        most = _BATCH if places is None else min(places, _BATCH)
+        most = _BATCH if places is None else min(max(places, 0), _BATCH)
         if len(self._ready) <= most:
             taken, self._ready = list(self._ready.values()), {}
             return taken
-        return [self._ready.pop(job_id) for job_id in list(itertools.islice(self._ready, max(most, 0)))]
+        start = min(self._skipped, len(self._ready) - most)
+        return [self._ready.pop(job_id) for job_id in list(itertools.islice(self._ready, start, start + most))]
 
     async def _act(self, candidates: list[_Candidate]) -> None:
         claims: list[Claim] = []
@@ -236,10 +239,22 @@ class RunLoop:
             state.door.check_count(requests, answer.verdicts)
         except StorageError:
             return False
+        self._make_way(answer.verdicts)
         trust_until = self._trust_until(sent)
         for claim, verdict in zip(claims, answer.verdicts, strict=True):
             self._take_in(claim, verdict, answer.now, trust_until)
         return True
+
+    def _make_way(self, verdicts: Sequence[ClaimVerdict]) -> None:
+        """
+        Where others were first, go on elsewhere among what is due.
+
+        All instances know the same jobs in the same order: of a burst all would ask for the same helping again and
+        again, one of them would have it, and the others' claims would be in its way.
+        """
+        granted = sum(isinstance(verdict, Granted) for verdict in verdicts)
+        if self._ready and 2 * granted < len(verdicts):
+            self._skipped = random.randrange(len(self._ready))
 
     def _take_in(self, claim: Claim, verdict: ClaimVerdict, now: datetime, trust_until: float) -> None:
         state = self._state
