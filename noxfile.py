@@ -6,7 +6,7 @@ nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "venv"
 
 IN_MEMORY = ["cron", "burst", "registration", "dispatch", "lateness", "steady", "idle", "imports"]
-STORED = ["durable_sqlite", "durable_postgres", "durable_redis", "stored"]
+STORED = ["durable_sqlite", "durable_postgres", "durable_redis", "herd", "stored"]
 
 
 @nox.session(python=["3.12", "3.13"])

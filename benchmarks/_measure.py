@@ -31,6 +31,8 @@ class Contestant:
     most: int
     python: str
     """The environment variable that names an interpreter, for a package that cannot share ours."""
+    against: str
+    """The contestant to be compared with in place of the question's base."""
 
 
 class Question:
@@ -43,11 +45,13 @@ class Question:
         self.text = (text or "").strip()
         self.contestants: dict[str, Contestant] = {}
 
-    def contestant(self, name: str, *, most: int = sys.maxsize, python: str = "") -> Callable[[Measure], Measure]:
+    def contestant(
+        self, name: str, *, most: int = sys.maxsize, python: str = "", against: str = ""
+    ) -> Callable[[Measure], Measure]:
         """Let a coroutine function compete: it takes a size and returns a sample."""
 
         def enter(measure: Measure) -> Measure:
-            self.contestants[name] = Contestant(measure, most, python)
+            self.contestants[name] = Contestant(measure, most, python, against)
             return measure
 
         return enter
@@ -78,7 +82,7 @@ class Question:
         ratios: dict[str, list[float]] = {figure: [] for figure in self.compared}
         for figure, base in self.compared.items():
             for turn in rounds:
-                mine, theirs = turn.get(name), turn.get(base)
+                mine, theirs = turn.get(name), turn.get(self.contestants[name].against or base)
                 if mine and theirs and theirs[figure]:
                     ratios[figure].append(mine[figure] / theirs[figure])
         return ratios

@@ -8,6 +8,7 @@ from benchmarks import (
     durable_postgres,
     durable_redis,
     durable_sqlite,
+    herd,
     idle,
     imports,
     lateness,
@@ -82,6 +83,12 @@ def test_durable_bursts_run_every_job(question, name):
     assert question.sample(name, 30)["ran"] == 30
 
 
+@pytest.mark.parametrize("who", ["bare", "chrono_async"])
+def test_two_instances_run_each_job_of_a_herd_once(who):
+    sample = herd.QUESTION.sample(f"{who}, two processes", 30)
+    assert [sample[figure] for figure in ("lost", "missed", "twice", "miscounted")] == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize("name", list(stored.QUESTION.contestants))
 def test_stored_jobs_are_there_and_cost_nothing_but_time(monkeypatch, name):
     monkeypatch.setattr(stored, "DUE", 10)
@@ -110,6 +117,20 @@ def test_ratios_compare_samples_of_the_same_round(monkeypatch):
     rows = list(question.ask([1], 3))
     assert [row.name for row in rows] == ["bare", "ours"]
     assert rows[1].ratios == {"seconds": [2.0, 1.0, 3.0]}
+
+
+def test_a_contestant_may_be_compared_with_another_than_the_base(monkeypatch):
+    question = Question("question", "Why?", sizes=(1,), compared={"seconds": "bare"})
+    samples = {"bare": 1.0, "two bare": 2.0, "two of ours": 6.0}
+
+    async def unused(_: int) -> Sample:
+        return {}
+
+    question.contestant("bare")(unused)
+    for name in ("two bare", "two of ours"):
+        question.contestant(name, against="two bare")(unused)
+    monkeypatch.setattr(question, "_sample_apart", lambda name, _: {"seconds": samples[name]})
+    assert [row.ratios["seconds"] for row in question.ask([1], 1)] == [[1.0], [1.0], [3.0]]
 
 
 def test_a_line_holds_medians_and_the_spread_of_the_ratios():
