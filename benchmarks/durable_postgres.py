@@ -11,6 +11,7 @@ import asyncpg
 
 from tests import servers
 
+from . import _peers_postgres as peers
 from ._durable import LEASE, Bare, End, apscheduler3, bare, ours, question, two_processes, work
 from ._measure import Sample
 
@@ -95,6 +96,11 @@ async def apscheduler_on_postgres(size: int) -> Sample:
 
     url = servers.postgres().dsn.replace("postgresql://", "postgresql+psycopg://")
     return await apscheduler3(size, SQLAlchemyJobStore(url=url))
+
+
+QUESTION.contestant("pgqueuer")(peers.pgqueuer)
+QUESTION.contestant("procrastinate", most=1_000)(peers.procrastinate)
+QUESTION.contestant("SAQ", most=1_000)(peers.saq)
 
 
 if __name__ == "__main__":

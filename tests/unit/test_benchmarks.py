@@ -119,6 +119,30 @@ def test_ratios_compare_samples_of_the_same_round(monkeypatch):
     assert rows[1].ratios == {"seconds": [2.0, 1.0, 3.0]}
 
 
+def test_who_is_not_installed_is_asked_once(monkeypatch):
+    """A peer's wheel may be missing anywhere: that is told at once, and is no error of the run."""
+    question, asked = Question("question", "Why?", sizes=(1, 2), compared={}), []
+
+    async def unused(_: int) -> Sample:
+        return {}
+
+    question.contestant("peer")(unused)
+    monkeypatch.setattr(question, "_sample_apart", lambda name, _: asked.append(name))
+    assert list(question.ask([1, 2], 3)) == []
+    assert asked == ["peer"]
+
+
+def test_a_missing_package_is_told_of_and_is_no_error(capsys):
+    question = Question("question", "Why?", sizes=(1,), compared={})
+
+    async def measure(_: int) -> Sample:
+        raise ImportError("No module named 'peer'")
+
+    question.contestant("peer")(measure)
+    assert question._sample_if_installed("peer", 1) is None
+    assert capsys.readouterr().err == "peer is not installed: No module named 'peer'\n"
+
+
 def test_a_contestant_may_be_compared_with_another_than_the_base(monkeypatch):
     question = Question("question", "Why?", sizes=(1,), compared={"seconds": "bare"})
     samples = {"bare": 1.0, "two bare": 2.0, "two of ours": 6.0}
