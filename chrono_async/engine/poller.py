@@ -68,7 +68,7 @@ class Poller:
                 await self._state.hurry.wait()
         except TimeoutError:
             return
-        pause = min(_SHORTEST_PAUSE + after * _PAUSE_A_JOB, seconds)
+        pause = min(max(_SHORTEST_PAUSE, after * _PAUSE_A_JOB), seconds)
         await asyncio.sleep(max(0, polled + pause - self._state.time.boot()))
 
     async def _beat(self) -> None:
