@@ -73,7 +73,7 @@ async def docket(size: int) -> Sample:
     no_op = _function(work)
     async with Docket(url=servers.redis().url) as queue:
         queue.register(no_op)
-        await work.put_in(lambda: queue.add(no_op)())
+        await work.put_in(lambda: queue.add(no_op)())  # noqa: PLW0108 - for each has a key of its own
 
         async def count_done() -> int:
             return size - (await queue.snapshot()).total_tasks

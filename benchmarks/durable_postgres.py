@@ -17,6 +17,7 @@ from ._measure import Sample
 
 QUESTION = question("durable_postgres", "PostgreSQL")
 _SCHEMA = """
+    DROP TABLE IF EXISTS jobs, history;
     CREATE TABLE jobs (id text PRIMARY KEY, due timestamptz, owner text, lease timestamptz, token bigint DEFAULT 0,
                        runs bigint DEFAULT 0, last timestamptz);
     CREATE INDEX jobs_due ON jobs (due) WHERE due IS NOT NULL;

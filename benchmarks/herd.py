@@ -67,9 +67,11 @@ async def bare_loops(size: int, *, instances: int) -> Sample:
 
 async def ours(size: int, *, instances: int) -> Sample:
     dsn = servers.postgres().dsn
-    at, accounts = _shared("ours", instances, size, dsn, microseconds_to_add=instances * _TO_ADD)
     storage = storage_at(dsn)
+    await storage.erase()  # what was here before would be counted
+    at, accounts = _shared("ours", instances, size, dsn, microseconds_to_add=instances * _TO_ADD)
     counts = {job.id: job.run_count for job in await storage.list_jobs()}
+    await storage.erase()
     await storage.close()
     return _sample(at, accounts, counts)
 
