@@ -27,7 +27,7 @@ async def pgqueuer(size: int) -> Sample:
 
 
 async def procrastinate(size: int) -> Sample:
-    """Fifty jobs at once, on ten connections; each is fetched by itself, and kept."""
+    """Ten jobs at once, on as many connections; each is fetched by itself, and kept."""
     from procrastinate import App, PsycopgConnector
 
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
@@ -38,13 +38,13 @@ async def procrastinate(size: int) -> Sample:
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
         await task.batch_defer_async(*({} for _ in range(size)))
-        worker = app.run_worker_async(concurrency=50, install_signal_handlers=False)
+        worker = app.run_worker_async(concurrency=10, install_signal_handlers=False)
         done = "SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'"
         return await work.measure(worker, lambda: other.fetchval(done))
 
 
 async def saq(size: int) -> Sample:
-    """Twenty jobs at once on as many connections, its pool's default; each is fetched by itself, and kept."""
+    """Ten jobs at once on up to twenty connections, its defaults; each is fetched by itself, and kept."""
     from saq import Queue, Worker
 
     logging.getLogger("saq").setLevel(logging.ERROR)
@@ -53,7 +53,7 @@ async def saq(size: int) -> Sample:
     queue = Queue.from_url(server.dsn)
     await queue.connect()
     await work.put_in(lambda: queue.enqueue("no-op"))
-    worker = Worker(queue, [("no-op", work.no_op)], concurrency=20)
+    worker = Worker(queue, [("no-op", work.no_op)], concurrency=10)
     done = "SELECT count(*) FROM saq_jobs WHERE status = 'complete'"
     sample = await work.measure(worker.start(), lambda: other.fetchval(done))
     await queue.disconnect()
