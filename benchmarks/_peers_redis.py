@@ -66,7 +66,7 @@ async def taskiq(size: int) -> Sample:
 
 
 async def docket(size: int) -> Sample:
-    """Seventy-five jobs at once, and looks every 10 ms in place of every 250; what became of each is kept for a while."""
+    """Seventy-five jobs at once, and a look every 10 ms in place of every 250; what became of each is kept."""
     from docket import Docket, Worker
 
     logging.getLogger("docket").setLevel(logging.ERROR)
