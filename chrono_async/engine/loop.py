@@ -52,7 +52,6 @@ class RunLoop:
     def __init__(self, state: State, runner: Runner) -> None:
         self._state, self._runner = state, runner
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
-        self._skipped = 0  # how many of these are left to others for now
         self._unanswered: dict[str, _Asked] = {}
         self._life = uuid.uuid4().hex[:8]  # an instance may be started again under its old name
         self._claim_numbers = itertools.count(1)
@@ -124,12 +123,11 @@ class RunLoop:
     def _take(self) -> list[_Candidate]:
         """Take as many as may start now."""
         places = self._state.free_places
-        most = _BATCH if places is None else min(max(places, 0), _BATCH)
+        most = _BATCH if places is None else min(places, _BATCH)
         if len(self._ready) <= most:
             taken, self._ready = list(self._ready.values()), {}
             return taken
-        start = min(self._skipped, len(self._ready) - most)
-        return [self._ready.pop(job_id) for job_id in list(itertools.islice(self._ready, start, start + most))]
+        return [self._ready.pop(job_id) for job_id in list(itertools.islice(self._ready, max(most, 0)))]
 
     async def _act(self, candidates: list[_Candidate]) -> None:
         claims: list[Claim] = []
@@ -250,11 +248,13 @@ class RunLoop:
         Where others were first, go on elsewhere among what is due.
 
         All instances know the same jobs in the same order: of a burst all would ask for the same helping again and
-        again, one of them would have it, and the others' claims would be in its way.
+        again, one of them would have it, and the others' claims would be in its way. What is left out comes last, and
+        before what comes due from now on.
         """
         granted = sum(isinstance(verdict, Granted) for verdict in verdicts)
         if self._ready and 2 * granted < len(verdicts):
-            self._skipped = random.randrange(len(self._ready))
+            ready, start = list(self._ready.items()), random.randrange(len(self._ready))
+            self._ready = dict(ready[start:] + ready[:start])
 
     def _take_in(self, claim: Claim, verdict: ClaimVerdict, now: datetime, trust_until: float) -> None:
         state = self._state
