@@ -52,6 +52,7 @@ class RunLoop:
     def __init__(self, state: State, runner: Runner) -> None:
         self._state, self._runner = state, runner
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
+        self._is_behind = False  # others have moved on with jobs that are known here as they were
         self._unanswered: dict[str, _Asked] = {}
         self._life = uuid.uuid4().hex[:8]  # an instance may be started again under its old name
         self._claim_numbers = itertools.count(1)
@@ -69,6 +70,9 @@ class RunLoop:
         self._look()
         if self._ready and await self._leads():
             await self._act(self._take())
+        if self._is_behind and not self._ready:
+            self._is_behind = False
+            self._state.hurry.set()
 
     async def _sleep_until_due_or_woken(self) -> None:
         state = self._state
@@ -268,8 +272,8 @@ class RunLoop:
                 state.arm(claim.due._replace(when=max(until, now + _REARM)))
             case Early(by):
                 state.arm(claim.due._replace(when=now + max(by, _REARM)))
-            case _:  # gone, or moved by somebody else: the poll brings what is to be known of it
-                state.hurry.set()
+            case _:  # gone, or moved by somebody else: a poll brings what is to be known of it, when all is asked for
+                self._is_behind = True
 
     def _put_back(self, dues: Iterable[Due], pause: timedelta) -> None:
         for due in dues:
