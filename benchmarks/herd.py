@@ -11,6 +11,7 @@ settle a hundred at a time.
 import asyncio
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -40,6 +41,8 @@ QUESTION = Question(
 _LEAD = 2.0
 _TO_ADD = 2_500
 """Microseconds to register a job, or to join one, while the other instances do so, too."""
+_MOST_BUSY = 4.0
+"""How much longer that may take at the most, on a machine with other things to do."""
 _AT_ONCE = 50
 _PATIENCE = 300.0
 _LOOK_AGAIN = 0.1
@@ -92,7 +95,8 @@ def _shared(
     for worker in workers:
         assert worker.stdout is not None
         worker.stdout.readline()  # it has imported all that it needs
-    at = datetime.now(UTC) + timedelta(seconds=_LEAD, microseconds=size * microseconds_to_add)
+    busy = min(max(os.getloadavg()[0] / (os.cpu_count() or 1), 1), _MOST_BUSY)
+    at = datetime.now(UTC) + timedelta(seconds=_LEAD, microseconds=size * microseconds_to_add * busy)
     for worker in workers:
         assert worker.stdin is not None
         worker.stdin.write(f"{at.isoformat()}\n")
