@@ -150,7 +150,7 @@ async def apscheduler3(size: int, store: Any) -> Sample:
         scheduler.add_job(_no_op, "date", run_date=_burst.at, id=f"job-{number}", misfire_grace_time=None)
     scheduler.resume()
     await _burst.run()
-    sample = _burst.sample()
+    sample = a_job(_burst.sample())
     scheduler.shutdown()
     return sample
 
