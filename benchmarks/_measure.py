@@ -31,6 +31,8 @@ class Contestant:
     most: int
     python: str
     """The environment variable that names an interpreter, for a package that cannot share ours."""
+    against: str
+    """The contestant to be compared with in place of the question's base."""
 
 
 class Question:
@@ -42,12 +44,15 @@ class Question:
         self.name, self.sizes, self.compared, self.repeats = name, tuple(sizes), dict(compared), repeats
         self.text = (text or "").strip()
         self.contestants: dict[str, Contestant] = {}
+        self._absent: set[str] = set()
 
-    def contestant(self, name: str, *, most: int = sys.maxsize, python: str = "") -> Callable[[Measure], Measure]:
+    def contestant(
+        self, name: str, *, most: int = sys.maxsize, python: str = "", against: str = ""
+    ) -> Callable[[Measure], Measure]:
         """Let a coroutine function compete: it takes a size and returns a sample."""
 
         def enter(measure: Measure) -> Measure:
-            self.contestants[name] = Contestant(measure, most, python)
+            self.contestants[name] = Contestant(measure, most, python, against)
             return measure
 
         return enter
@@ -60,11 +65,22 @@ class Question:
         """Measure all, at every size: A B C, A B C, and so on."""
         for size in sizes:
             names = [name for name, contestant in self.contestants.items() if size <= contestant.most]
-            rounds = [{name: self._sample_apart(name, size) for name in names} for _ in range(repeats)]
+            rounds = [self._round(names, size) for _ in range(repeats)]
             for name in names:
-                samples = [sample for turn in rounds if (sample := turn[name]) is not None]
+                samples = [turn[name] for turn in rounds if name in turn]
                 if samples:
                     yield Row(size, name, samples, self._ratios(name, rounds))
+
+    def _round(self, names: Sequence[str], size: int) -> dict[str, Sample]:
+        """Measure each once; who is not installed is not asked again."""
+        samples: dict[str, Sample] = {}
+        for name in names:
+            sample = None if name in self._absent else self._sample_apart(name, size)
+            if sample is None:
+                self._absent.add(name)
+            else:
+                samples[name] = sample
+        return samples
 
     def _sample_apart(self, name: str, size: int) -> Sample | None:
         """Measure once in a fresh process; None if the contestant is not installed."""
@@ -74,11 +90,11 @@ class Question:
         answer: Sample | None = json.loads(done.stdout.splitlines()[-1])
         return answer
 
-    def _ratios(self, name: str, rounds: Sequence[Mapping[str, Sample | None]]) -> dict[str, list[float]]:
+    def _ratios(self, name: str, rounds: Sequence[Mapping[str, Sample]]) -> dict[str, list[float]]:
         ratios: dict[str, list[float]] = {figure: [] for figure in self.compared}
         for figure, base in self.compared.items():
             for turn in rounds:
-                mine, theirs = turn.get(name), turn.get(base)
+                mine, theirs = turn.get(name), turn.get(self.contestants[name].against or base)
                 if mine and theirs and theirs[figure]:
                     ratios[figure].append(mine[figure] / theirs[figure])
         return ratios
@@ -114,7 +130,7 @@ class Question:
         try:
             return self.sample(name, size)
         except ImportError as error:
-            print(f"{name} is left out: {error}", file=sys.stderr)
+            print(f"{name} is not installed: {error}", file=sys.stderr)
             return None
 
     def _answer(self, sizes: Sequence[int], repeats: int) -> list[Row]:

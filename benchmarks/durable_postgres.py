@@ -11,11 +11,13 @@ import asyncpg
 
 from tests import servers
 
+from . import _peers_postgres as peers
 from ._durable import LEASE, Bare, End, apscheduler3, bare, ours, question, two_processes, work
 from ._measure import Sample
 
 QUESTION = question("durable_postgres", "PostgreSQL")
 _SCHEMA = """
+    DROP TABLE IF EXISTS jobs, history;
     CREATE TABLE jobs (id text PRIMARY KEY, due timestamptz, owner text, lease timestamptz, token bigint DEFAULT 0,
                        runs bigint DEFAULT 0, last timestamptz);
     CREATE INDEX jobs_due ON jobs (due) WHERE due IS NOT NULL;
@@ -43,18 +45,18 @@ _SETTLE = """
 
 @QUESTION.contestant("bare")
 async def bare_postgres(size: int) -> Sample:
-    dsn = await _filled(size)
-    return await bare(size, await _bare(dsn))
+    dsn = await filled(size)
+    return await bare(size, await connected(dsn))
 
 
 @QUESTION.contestant("bare, two processes")
 async def two_bare(size: int) -> Sample:
-    return two_processes("durable_postgres", "bare", size, await _filled(size))
+    return two_processes("durable_postgres", "bare", size, await filled(size))
 
 
 @QUESTION.contestant("chrono_async")
 async def ours_on_postgres(size: int) -> Sample:
-    return await ours(size, _storage(servers.postgres().dsn))
+    return await ours(size, storage_at(servers.postgres().dsn))
 
 
 @QUESTION.contestant("chrono_async, two processes")
@@ -62,7 +64,7 @@ async def two_of_ours(size: int) -> Sample:
     return two_processes("durable_postgres", "ours", size, servers.postgres().dsn)
 
 
-async def _filled(size: int) -> str:
+async def filled(size: int) -> str:
     dsn = servers.postgres().dsn
     connection = await asyncpg.connect(dsn)
     await connection.execute(_SCHEMA)
@@ -71,7 +73,7 @@ async def _filled(size: int) -> str:
     return dsn
 
 
-async def _bare(dsn: str) -> Bare:
+async def connected(dsn: str) -> Bare:
     connection, owner = await asyncpg.connect(dsn), uuid4().hex
 
     async def claim(most: int) -> list[str]:
@@ -83,7 +85,7 @@ async def _bare(dsn: str) -> Bare:
     return Bare(claim, settle, connection.close)
 
 
-def _storage(dsn: str) -> Any:
+def storage_at(dsn: str) -> Any:
     from chrono_async.storage import PostgresStorage
 
     return PostgresStorage(dsn)
@@ -97,8 +99,13 @@ async def apscheduler_on_postgres(size: int) -> Sample:
     return await apscheduler3(size, SQLAlchemyJobStore(url=url))
 
 
+QUESTION.contestant("pgqueuer")(peers.pgqueuer)
+QUESTION.contestant("procrastinate", most=1_000)(peers.procrastinate)
+QUESTION.contestant("SAQ", most=1_000)(peers.saq)
+
+
 if __name__ == "__main__":
     if sys.argv[1] in {"bare", "ours"}:
-        work(_bare, _storage)
+        work(connected, storage_at)
     else:
         QUESTION.main()

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from tests import servers
 
+from . import _peers_redis as peers
 from ._durable import LEASE, Bare, End, apscheduler3, bare, ours, question, two_processes, work
 from ._measure import Sample
 
@@ -97,6 +98,12 @@ async def apscheduler_on_redis(size: int) -> Sample:
 
     address = urlsplit(servers.redis().url)
     return await apscheduler3(size, RedisJobStore(host=address.hostname, port=address.port))
+
+
+QUESTION.contestant("SAQ", most=1_000)(peers.saq)
+QUESTION.contestant("streaq", most=1_000)(peers.streaq)
+QUESTION.contestant("taskiq", most=1_000)(peers.taskiq)
+QUESTION.contestant("docket", most=1_000)(peers.docket)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import asyncio
 import inspect
 import itertools
 import logging
+import random
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ class RunLoop:
     def __init__(self, state: State, runner: Runner) -> None:
         self._state, self._runner = state, runner
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
+        self._is_behind = False  # others have moved on with jobs that are known here as they were
         self._unanswered: dict[str, _Asked] = {}
         self._life = uuid.uuid4().hex[:8]  # an instance may be started again under its old name
         self._claim_numbers = itertools.count(1)
@@ -69,6 +71,9 @@ class RunLoop:
         self._look()
         if self._ready and await self._leads():
             await self._act(self._take())
+        if self._is_behind and not self._ready:
+            self._is_behind = False
+            self._state.hurry.set()
 
     async def _sleep_until_due_or_woken(self) -> None:
         state = self._state
@@ -237,10 +242,24 @@ class RunLoop:
             state.door.check_count(requests, answer.verdicts)
         except StorageError:
             return False
+        self._make_way(answer.verdicts)
         trust_until = self._trust_until(sent)
         for claim, verdict in zip(claims, answer.verdicts, strict=True):
             self._take_in(claim, verdict, answer.now, trust_until)
         return True
+
+    def _make_way(self, verdicts: Sequence[ClaimVerdict]) -> None:
+        """
+        Where others were first, go on elsewhere among what is due.
+
+        All instances know the same jobs in the same order: of a burst all would ask for the same helping again and
+        again, one of them would have it, and the others' claims would be in its way. What is left out comes last, and
+        before what comes due from now on.
+        """
+        granted = sum(isinstance(verdict, Granted) for verdict in verdicts)
+        if self._ready and 2 * granted < len(verdicts):
+            ready, start = list(self._ready.items()), random.randrange(len(self._ready))
+            self._ready = dict(ready[start:] + ready[:start])
 
     def _take_in(self, claim: Claim, verdict: ClaimVerdict, now: datetime, trust_until: float) -> None:
         state = self._state
@@ -254,8 +273,8 @@ class RunLoop:
                 state.arm(claim.due._replace(when=max(until, now + _REARM)))
             case Early(by):
                 state.arm(claim.due._replace(when=now + max(by, _REARM)))
-            case _:  # gone, or moved by somebody else: the poll brings what is to be known of it
-                state.hurry.set()
+            case _:  # gone, or moved by somebody else: a poll brings what is to be known of it, when all is asked for
+                self._is_behind = True
 
     def _put_back(self, dues: Iterable[Due], pause: timedelta) -> None:
         for due in dues:

@@ -19,6 +19,8 @@ _logger = logging.getLogger("chrono_async")
 
 _PAGE = 1000
 _SHORTEST_PAUSE = 0.01
+_PAUSE_A_JOB = 0.0001
+"""A few times what it takes to load one: while others add thousands, the list is not read again for each of them."""
 _MOST_UNKNOWN = 10_000
 
 
@@ -35,13 +37,13 @@ class Poller:
         while True:
             self._state.hurry.clear()
             try:
-                await self._load()
+                loaded = await self._load()
                 await self._beat()
             except StorageError:
                 await self._wait(self._state.door.pause())
             else:
                 poll_interval = self._state.settings.poll_interval / timedelta(seconds=1)
-                await self._wait(poll_interval * random.uniform(0.9, 1))
+                await self._wait(poll_interval * random.uniform(0.9, 1), after=loaded)
 
     async def listen(self) -> None:
         """Hurry whenever the storage hints that another instance has changed something, for ever."""
@@ -58,15 +60,16 @@ class Poller:
         async for _ in self._state.door.storage.changes():
             self._state.hurry.set()
 
-    async def _wait(self, seconds: float) -> None:
-        """Wait, or until there is reason to hurry; but never hammer the storage."""
+    async def _wait(self, seconds: float, *, after: int = 0) -> None:
+        """Wait, or until there is reason to hurry; but never hammer the storage, the less the more there is to load."""
         polled = self._state.time.boot()
         try:
             async with asyncio.timeout(seconds):
                 await self._state.hurry.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(max(0, polled + _SHORTEST_PAUSE - self._state.time.boot()))
+        pause = min(max(_SHORTEST_PAUSE, after * _PAUSE_A_JOB), seconds)
+        await asyncio.sleep(max(0, polled + pause - self._state.time.boot()))
 
     async def _beat(self) -> None:
         """Say that this instance is alive, once in a poll interval, however often there is reason to hurry."""
@@ -77,9 +80,9 @@ class Poller:
         await state.door.ask(state.door.storage.heartbeat(info))
         self._next_beat = state.time.boot() + state.settings.poll_interval / timedelta(seconds=1) * 0.9
 
-    async def _load(self) -> None:
-        """Load all that comes due within the horizon, page by page."""
-        state, last, more = self._state, None, True
+    async def _load(self) -> int:
+        """Load all that comes due within the horizon, page by page; return how many jobs that were."""
+        state, last, more, loaded = self._state, None, True, 0
         while more:
             now = state.time.now()
             until = horizon_end(now, state.horizon)
@@ -88,8 +91,10 @@ class Poller:
             )
             for due in page.due:
                 await self._take_in(due)
+            loaded += len(page.due)
             more, last = page.more, page.due[-1] if page.due else last
             await asyncio.sleep(0)  # a long list must not hold up the loop
+        return loaded
 
     async def _take_in(self, due: Due) -> None:
         state = self._state

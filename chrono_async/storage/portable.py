@@ -86,14 +86,14 @@ class PortableStorage(InTurn):
         own.revision = rules.next_revision(own, now, self._floor)
         own.token = max(own.token, self._floor)
         await self._inner.save(own)
-        return Registered(now, RegisterVerdict.CREATED, await self._inner.get(record.id))
+        return Registered(now, RegisterVerdict.CREATED, await self._inner.find(record.id) or own)
 
     async def _join(self, existing: JobRecord, record: JobRecord) -> Registered:
         now, before = self._clock.now(), existing.copy()
         verdict = rules.register(existing, record, now, floor=self._floor)
         if existing != before:
             await self._inner.save(existing)
-        return Registered(now, verdict, await self._inner.get(record.id))
+        return Registered(now, verdict, await self._inner.find(record.id) or existing)  # None: it was removed since
 
     # ── what comes due ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -195,6 +195,29 @@ async def test_the_calls_of_a_busy_hour_are_counted_by_its_runs(sim, kind):
     assert calls <= 6 * runs + looks + 2 * polls + 1.2 * renewals + 20
 
 
+class CountsWhatIsDue(InMemoryStorage):
+    """Counts the jobs that polls have brought."""
+
+    brought = 0
+
+    async def due(self, *args, **kwargs):
+        page = await super().due(*args, **kwargs)
+        self.brought += len(page.due)
+        return page
+
+
+async def test_a_long_list_is_not_loaded_again_for_every_job_that_another_adds(sim):
+    """Each is worth a hint; an instance that followed all of them would load the list as often as it has entries."""
+    storage, jobs = CountsWhatIsDue(clock=sim.clock), 600
+    async with World(sim, base=storage, is_witnessed=False) as world:
+        await world.start("listens")
+        adds = await world.start("adds")
+        for n in range(jobs):
+            await adds.add_one_shot_job(f"job {n}", "", world.recorder.job, 15)
+            await sim.advance(0.01)
+    assert storage.brought < 100 * jobs
+
+
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.ODD_ERROR, Fault.CANCELS_ITSELF, Fault.HANGS])
 async def test_an_hour_without_storage_is_spent_waiting(sim, fault):
     """Longer and longer, half a minute at most; and when it is over, all is made up for within seconds."""

@@ -1,5 +1,6 @@
 """Several instances, one storage: each fire time runs once, somewhere."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -79,3 +80,49 @@ async def test_many_jobs_of_many_instances_run_once_each(sim, kind):
         await sim.until(START + 3 * MINUTE + timedelta(seconds=5))
     assert len(world.recorder.runs) == 12 * 3
     assert not world.recorder.doubles()
+
+
+class FarAway(InMemoryStorage):
+    """A storage that takes its time to answer a claim; it counts the jobs that polls bring."""
+
+    brought = 0
+
+    async def due(self, *args, **kwargs):
+        page = await super().due(*args, **kwargs)
+        self.brought += len(page.due)
+        return page
+
+    async def claim(self, requests, owner_id, ttl):
+        answer = await super().claim(requests, owner_id, ttl)
+        await asyncio.sleep(0.1)
+        return answer
+
+
+async def _seconds_for_a_burst(world, names, storage):
+    """Let instances share 2,000 jobs that are due at one instant: ten claims, if nobody asks for what another has."""
+    for name in names:
+        scheduler = await world.start(name)
+        for n in range(2_000):
+            await scheduler.add_one_shot_job(f"job {n}", "", world.recorder.job, at=START + MINUTE)
+    await world.sim.until(START + MINUTE)
+    storage.brought = 0
+    await world.sim.until(START + 2 * MINUTE)
+    assert len(world.recorder.runs) == 2_000
+    return max(run.lateness for run in world.recorder.runs) / timedelta(seconds=1)
+
+
+@pytest.mark.sim(seeds=range(3))
+async def test_instances_do_not_get_through_a_burst_in_step(sim):
+    """All know it in the same order: who was beaten to a helping would be beaten to the next one, too."""
+    storage = FarAway(clock=sim.clock)
+    async with World(sim, base=storage, is_witnessed=False) as world:
+        assert await _seconds_for_a_burst(world, INSTANCES[:4], storage) < 0.7
+
+
+@pytest.mark.sim(seeds=range(3))
+async def test_a_burst_is_not_loaded_again_while_it_is_worked_off(sim):
+    """Each claim that comes too late tells of news; they can wait until all has been asked for."""
+    storage = FarAway(clock=sim.clock)
+    async with World(sim, base=storage, is_witnessed=False) as world:
+        await _seconds_for_a_burst(world, INSTANCES[:4], storage)
+    assert storage.brought == 0

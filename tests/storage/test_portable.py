@@ -104,6 +104,21 @@ async def test_a_storage_to_which_others_write_too_does_not_pass_for_forgetful(c
     assert "does not keep" not in portable.guarantees
 
 
+class RobbedStorage(EightMethodStorage):
+    """Another process removes each job right after we have saved it."""
+
+    async def save_job(self, record: JobRecord) -> None:
+        await super().save_job(record)
+        await super().delete_job(record.id)
+
+
+async def test_who_adds_a_job_that_another_removes_at_once_has_added_it(clock: SteppedClock) -> None:
+    """It is as if it were removed a moment later: nothing that the one who adds it could be blamed for."""
+    portable = PortableStorage(RobbedStorage(clock), clock=clock)
+    registered = await portable.register(job("a", next_run=clock.now() + SECOND))
+    assert registered.record.next_run == clock.now() + SECOND
+
+
 @pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
 async def test_garbage_among_the_due_jobs_is_passed_over(
     clock: SteppedClock, garbage: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,7 @@ from benchmarks import (
     durable_postgres,
     durable_redis,
     durable_sqlite,
+    herd,
     idle,
     imports,
     lateness,
@@ -82,6 +83,12 @@ def test_durable_bursts_run_every_job(question, name):
     assert question.sample(name, 30)["ran"] == 30
 
 
+@pytest.mark.parametrize("who", ["bare", "chrono_async"])
+def test_two_instances_run_each_job_of_a_herd_once(who):
+    sample = herd.QUESTION.sample(f"{who}, two processes", 30)
+    assert [sample[figure] for figure in ("lost", "missed", "twice", "miscounted")] == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize("name", list(stored.QUESTION.contestants))
 def test_stored_jobs_are_there_and_cost_nothing_but_time(monkeypatch, name):
     monkeypatch.setattr(stored, "DUE", 10)
@@ -110,6 +117,44 @@ def test_ratios_compare_samples_of_the_same_round(monkeypatch):
     rows = list(question.ask([1], 3))
     assert [row.name for row in rows] == ["bare", "ours"]
     assert rows[1].ratios == {"seconds": [2.0, 1.0, 3.0]}
+
+
+def test_who_is_not_installed_is_asked_once(monkeypatch):
+    """A peer's wheel may be missing anywhere: that is told at once, and is no error of the run."""
+    question, asked = Question("question", "Why?", sizes=(1, 2), compared={}), []
+
+    async def unused(_: int) -> Sample:
+        return {}
+
+    question.contestant("peer")(unused)
+    monkeypatch.setattr(question, "_sample_apart", lambda name, _: asked.append(name))
+    assert list(question.ask([1, 2], 3)) == []
+    assert asked == ["peer"]
+
+
+def test_a_missing_package_is_told_of_and_is_no_error(capsys):
+    question = Question("question", "Why?", sizes=(1,), compared={})
+
+    async def measure(_: int) -> Sample:
+        raise ImportError("No module named 'peer'")
+
+    question.contestant("peer")(measure)
+    assert question._sample_if_installed("peer", 1) is None
+    assert capsys.readouterr().err == "peer is not installed: No module named 'peer'\n"
+
+
+def test_a_contestant_may_be_compared_with_another_than_the_base(monkeypatch):
+    question = Question("question", "Why?", sizes=(1,), compared={"seconds": "bare"})
+    samples = {"bare": 1.0, "two bare": 2.0, "two of ours": 6.0}
+
+    async def unused(_: int) -> Sample:
+        return {}
+
+    question.contestant("bare")(unused)
+    for name in ("two bare", "two of ours"):
+        question.contestant(name, against="two bare")(unused)
+    monkeypatch.setattr(question, "_sample_apart", lambda name, _: {"seconds": samples[name]})
+    assert [row.ratios["seconds"] for row in question.ask([1], 1)] == [[1.0], [1.0], [3.0]]
 
 
 def test_a_line_holds_medians_and_the_spread_of_the_ratios():
