@@ -139,9 +139,9 @@ def _nows(
         yield EPOCH + number * _MICROSECOND
     if told is not None and told.now is not None:
         lease = asked.args[0][0] if asked.verb == "renew" else getattr(value, "lease", None)
-        if lease is not None:
-            nears = [told.now, *(stretch.last for stretch in stretches[:-1])]
-            yield from hints.begins(asked.job, lease.owner, TTL * _SECOND, nears)
+        if lease is not None:  # it counts from when the job was read, the answer from when it was written
+            begins = [b for b in hints.begins(asked.job, lease.owner, TTL * _SECOND) if frame.shows(b, *interval)]
+            yield from sorted(begins, key=lambda begin: abs(begin - told.now))
         yield told.now
     if isinstance(value, JobRecord) and asked.verb == "reschedule":
         yield EPOCH + value.revision * _MICROSECOND
