@@ -144,8 +144,8 @@ async def drive(part: Part, log: Log) -> None:
     await scheduler.start()
     while not stop.is_set() or anew.is_set():
         await _pause(stop, min(dice.expovariate(2), 1))
-        job = dice.choice([job for job in JOBS if job != "tick"])
-        await _ask(log, scheduler, dice.choice(_VERBS), job, dice)
+        verb = dice.choice(_VERBS)
+        await _ask(log, scheduler, verb, _job_for(verb, dice), dice)
         if anew.is_set():
             anew.clear()
             await _begin_anew(log, scheduler, dice)
@@ -155,6 +155,13 @@ async def drive(part: Part, log: Log) -> None:
     await scheduler.stop()
     log.tell("lived", ("stopped", ()))
     await storage.close()
+
+
+def _job_for(verb: str, dice: random.Random) -> str:
+    """Draw a job; to be paused one that is likely to be running, since that is what is to be seen."""
+    if verb == "pause" and dice.random() < 0.5:
+        return dice.choice(("long", "work"))
+    return dice.choice([job for job in JOBS if job != "tick"])
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

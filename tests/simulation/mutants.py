@@ -169,6 +169,11 @@ def _fence_nothing(self: Any) -> None:
     del self
 
 
+async def _renew_then_fence(self: Any) -> None:
+    await self._renew()
+    self._fence()
+
+
 MUTANTS: dict[str, Mutant] = {
     "a settle is not held against its token": Mutant(
         _instead(Table, "_settle", _settle_whoever_asks),
@@ -209,6 +214,9 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "no lease is renewed": Mutant(
         _instead(LeaseKeeper, "_renew", _renew_nothing), frozenset({"no_lease_runs_out_by_itself"})
+    ),
+    "who renews is who ends bodies": Mutant(
+        _instead(LeaseKeeper, "_renew_and_fence", _renew_then_fence), frozenset({"a_body_ends_before_its_lease"})
     ),
     "nobody ends a body that has lost its trust": Mutant(
         _instead(LeaseKeeper, "_fence", _fence_nothing), frozenset({"a_body_ends_before_its_lease"})

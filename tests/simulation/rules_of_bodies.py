@@ -21,7 +21,7 @@ _LONG_WAY = 3.1
 """Seconds that a message is on its way at the most."""
 _LONG_PAUSE = 13.0
 """The longest pause between two questions after any outage of these worlds."""
-_GRAVE = frozenset({"cut", "outage", "frozen", "died", "stopping"})
+_GRAVE = frozenset({"cut", "outage", "frozen", "died", "stopping", "giving up"})
 _MISHAPS = frozenset({"refused", "answer lost", "hangs", "done then hangs", "slow"})
 
 
@@ -201,11 +201,11 @@ def no_lease_runs_out_by_itself(history: History) -> Iterator[Breach]:
     """
     A process that lives, and can reach the storage, begins, renews and settles what was granted to it (I8).
 
-    Excused: processes that were dead, stopping, frozen or cut off in that time, or shortly before (the pauses between
-    their questions have grown then, to a lease's length in these worlds of short leases); those of which two messages
-    or more have met with a mishap, since one is asked again; bodies that ignored that they were cancelled for want of
-    trust, whose lease may have been renewed meanwhile all the same; and leases that a storage's clock, set meanwhile,
-    has cut short.
+    Excused: processes that were dead, stopping, frozen or cut off in that time, or whose driver was giving up on a
+    question, or shortly before (the pauses between their questions have grown then, to a lease's length in these worlds
+    of short leases); those of which two messages or more have met with a mishap, since one is asked again; bodies that
+    ignored that they were cancelled for want of trust, whose lease may have been renewed meanwhile all the same; and
+    leases that a storage's clock, set meanwhile, has cut short.
     """
     stubborn = {(began.job, began.token) for began in history.of(Began) if began.stubborn}
     for job, events in history.by_job.items():

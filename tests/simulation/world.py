@@ -128,7 +128,7 @@ class World:
 
     def __init__(self, seed: int, *, eight_methods: bool = False) -> None:
         self.seed, self.has_eight_methods = seed, eight_methods
-        concerns = ("world", "network", "nemesis", "users", "bodies", "server", "deploys")
+        concerns = ("world", "network", "nemesis", "users", "bodies", "server", "deploys", "drivers")
         self.dice = {concern: random.Random(f"{seed} {concern}") for concern in concerns}
         self.loop = ProcessLoop(seed=seed)
         self.history = History(TTL, POLL, PATIENCE, has_eight_methods=eight_methods)
@@ -136,6 +136,8 @@ class World:
         self.numbers = itertools.count()
         self.server_clock, self._ahead = VirtualClock(loop=self.loop), 0.0
         self.network = Network(self.loop, self.history, self.dice["network"])
+        if self.dice["drivers"].random() < 0.2:
+            self.network.drivers = self.dice["drivers"]
         self._make_storage()
         self._draw()
         self.processes: dict[str, Process] = {}
