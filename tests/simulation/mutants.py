@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from unittest import mock
 
+from chrono_async import InMemoryStorage
 from chrono_async.engine import loop, outcomes
 from chrono_async.engine.leases import LeaseKeeper
 from chrono_async.engine.loop import RunLoop
@@ -20,6 +21,8 @@ from chrono_async.policies import Move
 from chrono_async.storage import _rules as rules
 from chrono_async.storage._table import Table
 from chrono_async.storage.portable import PortableStorage
+
+from .server import ServerStorage
 
 
 class Mutant(NamedTuple):
@@ -188,6 +191,9 @@ MUTANTS: dict[str, Mutant] = {
     "a claim ignores a living lease": Mutant(
         _instead(Table, "_claim", _claim_whoever_holds_it),
         frozenset({"leases_exclude_each_other", "bodies_keep_apart"}),
+    ),
+    "no lease is cut since the clock went back": Mutant(
+        _instead(ServerStorage, "heartbeat", InMemoryStorage.heartbeat), frozenset({"all_is_well_in_the_end"})
     ),
     "nobody looks again after the lock": Mutant(
         _instead(PortableStorage, "_claim_locked", _claim_without_looking_again),
