@@ -19,7 +19,7 @@ _STEP = timedelta(milliseconds=500)
 class StorageTime:
     """What time it is in the storage."""
 
-    __slots__ = ("_base", "_base_boot", "_clock", "_wall_lead", "boot", "is_known")
+    __slots__ = ("_base", "_base_boot", "_clock", "_wall_lead", "boot", "is_known", "on_jump")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -27,12 +27,15 @@ class StorageTime:
         self._wall_lead = self._lead()
         self._begin_anew(clock.now())
         self.is_known: bool = False  # whether the storage has told it, or it is this machine's time until then
+        self.on_jump: Callable[[], None] = lambda: None  # called when it turns out to be another by more than a moment
 
     def observe(self, now: datetime, sent: float) -> None:
         """Take in the time that came with an answer to what was sent at `sent`, by the boot clock."""
-        latest = now + timedelta(0, self.boot() - sent)
-        if not self.is_known or not now <= self.now() <= latest:
+        latest, before = now + timedelta(0, self.boot() - sent), self.now()
+        if not self.is_known or not now <= before <= latest:
             self._begin_anew(now)
+            if abs(now - before) > _STEP:
+                self.on_jump()
         self.is_known = True
 
     def _begin_anew(self, now: datetime) -> None:
