@@ -95,8 +95,10 @@ def bodies_keep_apart(history: History) -> Iterator[Breach]:
             continue
         for number, later in enumerate(bodies):
             for earlier in bodies[max(0, number - 5) : number]:
-                lease = granted.get((job, earlier.began.token))
-                if earlier.ended > later.began.at and not _may_overlap(history, earlier, later, lease):
+                first, second = (granted.get((job, body.began.token)) for body in (earlier, later))
+                if earlier.ended <= later.began.at or _were_parted_by_a_set_clock(history, first, second):
+                    continue
+                if not _may_overlap(history, earlier, later, first):
                     text = f"token {earlier.began.token} was still running on {earlier.began.who}"
                     yield Breach(later.began.at, job, text)
 
@@ -111,8 +113,15 @@ def _may_overlap(history: History, earlier: Body, later: Body, lease: Lease | No
     removed = [event for event in history.by_job[later.began.job] if is_deleted(event)]
     if any(earlier.began.at <= event.at <= later.began.at for event in removed):
         return True
-    at = later.began.at
-    return history.was_set(lease.extended_as_of(at), at) or _was_frozen(history, earlier, lease, at)
+    return _was_frozen(history, earlier, lease, later.began.at)
+
+
+def _were_parted_by_a_set_clock(history: History, one: Lease | None, other: Lease | None) -> bool:
+    """Whether the storage's clock was set between that a lease was granted or extended last, and that another was."""
+    if one is None or other is None:
+        return False
+    old, new = sorted((one, other), key=lambda lease: lease.claim.token)
+    return old is not new and history.was_set(old.extended_as_of(new.claim.at), new.claim.at)
 
 
 def _was_frozen(history: History, body: Body, lease: Lease, moment: float) -> bool:
