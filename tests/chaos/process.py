@@ -19,7 +19,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chrono_async import AsyncScheduler, ChronoError, IntervalSchedule, JobRecord, SystemClock, open_storage
+from chrono_async import (
+    AsyncScheduler,
+    ChronoError,
+    IntervalSchedule,
+    JobRecord,
+    JobStatus,
+    SystemClock,
+    open_storage,
+)
 from chrono_async.errors import StorageError
 from chrono_async.models import InstanceInfo
 
@@ -145,7 +153,7 @@ async def drive(part: Part, log: Log) -> None:
     while not stop.is_set() or anew.is_set():
         await _pause(stop, min(dice.expovariate(2), 1))
         verb = dice.choice(_VERBS)
-        await _ask(log, scheduler, verb, _job_for(verb, dice), dice)
+        await _ask(log, scheduler, verb, await _job_for(verb, scheduler, dice), dice)
         if anew.is_set():
             anew.clear()
             await _begin_anew(log, scheduler, dice)
@@ -157,10 +165,12 @@ async def drive(part: Part, log: Log) -> None:
     await storage.close()
 
 
-def _job_for(verb: str, dice: random.Random) -> str:
-    """Draw a job; to be paused one that is likely to be running, since that is what is to be seen."""
-    if verb == "pause" and dice.random() < 0.5:
-        return dice.choice(("long", "work"))
+async def _job_for(verb: str, scheduler: AsyncScheduler, dice: random.Random) -> str:
+    """Draw a job; to be paused one that is running, since that is what is to be seen."""
+    if verb == "pause":
+        with contextlib.suppress(StorageError):
+            running = [job.id for job in await scheduler.list_jobs() if job.status is JobStatus.RUNNING]
+            return dice.choice([job for job in running if job != "tick"] or ["long"])
     return dice.choice([job for job in JOBS if job != "tick"])
 
 
