@@ -6,7 +6,6 @@ lease does, so that there is time left to stop the body.
 """
 
 import asyncio
-import contextlib
 from datetime import timedelta
 
 from ..claims import Lease
@@ -45,17 +44,17 @@ class LeaseKeeper:
 
     async def _renew_and_fence(self) -> None:
         """Renew, and end in time what is trusted no more: a driver may take longer to give up than it was told to."""
-        renewal = asyncio.ensure_future(self._renew())
+        fencing = asyncio.ensure_future(self._fence_meanwhile())
         try:
-            while not renewal.done():
-                await asyncio.wait([renewal], timeout=self._seconds_of_trust())
-                self._fence()
-            renewal.result()
+            await self._renew()
         finally:
-            while not renewal.done():  # this is cancelled: so is that, as often
-                renewal.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([renewal])
+            fencing.cancel()
+        self._fence()
+
+    async def _fence_meanwhile(self) -> None:
+        while True:
+            await asyncio.sleep(self._seconds_of_trust())
+            self._fence()
 
     def _seconds_of_trust(self) -> float:
         """Until trust in a lease ends, but no longer than half its margin: a run may begin meanwhile."""

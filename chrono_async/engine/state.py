@@ -48,6 +48,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.timeline = Timeline(on_earlier=self._wake)
+        self.time.on_jump = self._wake  # whoever sleeps until a deadline sleeps by the time that was
         self.horizon = self.settings.horizon
 
     @classmethod

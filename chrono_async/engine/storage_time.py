@@ -16,12 +16,20 @@ _STEP = timedelta(milliseconds=500)
 class StorageTime(DistantClock):
     """What time it is in the storage; this machine's time, until the storage has told its own."""
 
-    __slots__ = ("_clock", "_wall_lead")
+    __slots__ = ("_clock", "_wall_lead", "on_jump")
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock.boot, clock.now())
         self._clock = clock
         self._wall_lead = self._lead()
+        self.on_jump: Callable[[], None] = lambda: None  # called when it turns out to be another by more than a moment
+
+    def observe(self, now: datetime, sent: float) -> None:
+        """Take in the time that came with an answer to what was sent at `sent`, by the boot clock."""
+        before = self.now()
+        super().observe(now, sent)
+        if abs(self.now() - before) > _STEP:
+            self.on_jump()
 
     def has_stepped(self) -> bool:
         """Whether this machine's wall clock was set since the last time of asking."""

@@ -3,13 +3,12 @@ What records that were seen tell of calls whose answer was lost, or did not say 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from chrono_async import JobRecord
 from chrono_async.claims import Registered
 
-from .frame import NEAR
 from .log import Line
 from .model import Numbers, Op
 from .recording import Answered, Asked
@@ -40,11 +39,9 @@ class Hints:
         seen = self._defined[asked.job, definition.bound]
         return next((numbers for when, numbers in seen if when >= at), Numbers())
 
-    def begins(self, job: str, owner: str, ttl: timedelta, nears: Sequence[datetime]) -> list[datetime]:
-        """Return from when exactly a lease may count, if anybody has seen it; the likeliest first."""
-        begins = [end - ttl for end in self._ends[job, owner]]
-        found = [(min(abs(begin - near) for near in nears), begin) for begin in begins]
-        return [begin for distance, begin in sorted(found) if distance < NEAR]
+    def begins(self, job: str, owner: str, ttl: timedelta) -> list[datetime]:
+        """Return the moments from which on leases of this owner have counted, as exactly as records show."""
+        return [end - ttl for end in self._ends[job, owner]]
 
 
 def _looked(looks: Iterable[Op]) -> Iterator[tuple[float, JobRecord]]:

@@ -153,9 +153,12 @@ def step(model: Model, state: State, op: Op, cuts: Sequence[Span] = ()) -> State
         model.load(op.job, state)
         model.prepare(op, now)
         answer, error = _answered(lambda: getattr(model, op.verb)(*op.args, **op.kwargs))
-        if not op.is_known or (error == op.error and _is_same(op, answer)):
-            return model.state(op.job, state.since)
-    return None
+        after = model.state(op.job, state.since)
+        if op.is_known and error == op.error and _is_same(op, answer):
+            return after
+        if not op.is_known and after != state:
+            return after
+    return None if op.is_known else state
 
 
 def seen(

@@ -44,7 +44,7 @@ class Nemesis:
             while _boot() < self.end and (named or not self.campaign.plan.faults):
                 worker = self._somebody()
                 if worker is not None:
-                    kind = named.pop(0) if named else self.dice.choice(list(self.kinds))
+                    kind = named.pop(0) if named else self.dice.choice([*self.kinds, "freeze"])  # it tells most
                     strikes.create_task(self._strike(kind, worker))
                 await asyncio.sleep(pause * self.dice.uniform(0.5, 1.3))
         await asyncio.sleep(max(0.0, self.end - _boot()))

@@ -19,7 +19,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chrono_async import AsyncScheduler, ChronoError, IntervalSchedule, JobRecord, SystemClock, open_storage
+from chrono_async import (
+    AsyncScheduler,
+    ChronoError,
+    IntervalSchedule,
+    JobRecord,
+    JobStatus,
+    SystemClock,
+    open_storage,
+)
 from chrono_async.errors import StorageError
 from chrono_async.models import InstanceInfo
 
@@ -144,8 +152,8 @@ async def drive(part: Part, log: Log) -> None:
     await scheduler.start()
     while not stop.is_set() or anew.is_set():
         await _pause(stop, min(dice.expovariate(2), 1))
-        job = dice.choice([job for job in JOBS if job != "tick"])
-        await _ask(log, scheduler, dice.choice(_VERBS), job, dice)
+        verb = dice.choice(_VERBS)
+        await _ask(log, scheduler, verb, await _job_for(verb, scheduler, dice), dice)
         if anew.is_set():
             anew.clear()
             await _begin_anew(log, scheduler, dice)
@@ -155,6 +163,15 @@ async def drive(part: Part, log: Log) -> None:
     await scheduler.stop()
     log.tell("lived", ("stopped", ()))
     await storage.close()
+
+
+async def _job_for(verb: str, scheduler: AsyncScheduler, dice: random.Random) -> str:
+    """Draw a job; to be paused one that is running, since that is what is to be seen."""
+    if verb == "pause":
+        with contextlib.suppress(StorageError):
+            running = [job.id for job in await scheduler.list_jobs() if job.status is JobStatus.RUNNING]
+            return dice.choice([job for job in running if job != "tick"] or ["long"])
+    return dice.choice([job for job in JOBS if job != "tick"])
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -139,16 +139,16 @@ def _nows(
         yield EPOCH + number * _MICROSECOND
     if told is not None and told.now is not None:
         lease = asked.args[0][0] if asked.verb == "renew" else getattr(value, "lease", None)
-        if lease is not None:
-            nears = [told.now, *(stretch.last for stretch in stretches[:-1])]
-            yield from hints.begins(asked.job, lease.owner, TTL * _SECOND, nears)
+        if lease is not None:  # it counts from when the job was read, the answer from when it was written
+            begins = [b for b in hints.begins(asked.job, lease.owner, TTL * _SECOND) if frame.shows(b, *interval)]
+            yield from sorted(begins, key=lambda begin: abs(begin - told.now))
         yield told.now
     if isinstance(value, JobRecord) and asked.verb == "reschedule":
         yield EPOCH + value.revision * _MICROSECOND
     if asked.verb == "trigger" and value is not None:
         yield value.at
     if told is None or told.now is None:
-        yield from sorted(stretch.wall for stretch in stretches)
+        yield from (stretch.wall for stretch in stretches)
         yield frame.wall_at(min(interval[1], begin + 1))
     elif len(stretches) > 1:
         yield from (moment for stretch in stretches for moment in (stretch.wall, stretch.last))
@@ -213,7 +213,8 @@ class _Player:
     def _decided(self, each: Placed) -> datetime:
         """Return by which of the times that it may have been the call was decided."""
         for now in each.op.nows:
-            if step(self.scratch, self.before, each.op._replace(nows=(now,))) == each.state:
+            after = step(self.scratch, self.before, each.op._replace(nows=(now,)))
+            if after is not None and after._replace(since=each.state.since) == each.state:
                 return now
         return each.op.nows[0]
 

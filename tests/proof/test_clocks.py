@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chrono_async import IntervalSchedule
+from chrono_async import InMemoryStorage, IntervalSchedule
 from chrono_async.testing import Simulation, YieldingStorage
 from tests.proof.kit import HOUR, KINDS, MINUTE, SECOND, START, World, grid
 
@@ -92,6 +92,22 @@ class LateAnswers(YieldingStorage):
         answer = await super()._call(name, call)
         await asyncio.sleep(3 if self.is_late and name == "due" else 0)
         return answer
+
+
+async def test_a_storages_clock_that_was_set_back_and_right_again_holds_nothing_up(sim):
+    """Found by simulation: the run loop slept on by the time that it had been told meanwhile, for an hour."""
+    server = sim.clock.skewed(timedelta(0))
+    async with World(sim, base=InMemoryStorage(clock=server)) as world:
+        scheduler = await world.start()
+        await scheduler.add_interval_job("a", "A", world.recorder.job, MINUTE)
+        await scheduler.add_interval_job("b", "B", world.recorder.job, HOUR)
+        await sim.until(START + MINUTE + 56 * SECOND)  # what is due next lies ready
+        server.step(-HOUR)
+        await scheduler.trigger_job("b")
+        await sim.advance(SECOND)
+        server.step(HOUR)
+        await sim.until(START + 5 * MINUTE + 30 * SECOND)
+    assert world.recorder.fire_times("a") == grid(START + MINUTE, MINUTE, 5)
 
 
 async def test_a_time_that_was_told_late_does_not_keep_a_job_from_being_rescheduled(sim):

@@ -27,6 +27,8 @@ class Nemesis:
             kinds.remove(self._step)
         self.kinds = self.dice.sample(kinds, self.dice.randint(2, len(kinds)))
         self.pause = self.dice.choice((2.0, 4.0, 8.0))
+        if world.sets_clock:
+            self.kinds.append(self._set_clock)
 
     async def rage(self) -> None:
         """Strike again and again."""
@@ -123,3 +125,10 @@ class Nemesis:
         )
         self._note(process.who, "step", 0)
         process.clock.step(timedelta(seconds=seconds))
+
+    async def _set_clock(self, _: "Process") -> None:
+        """Somebody sets the storage's clock, and after a while sets it right."""
+        dice = self.world.dice["server"]
+        self.world.set_clock(dice.choice((1, 20, 3600)) * dice.choice((1, -1)))
+        await asyncio.sleep(self._length((0.5, 2), (2, 8)))
+        self.world.set_clock(0)

@@ -4,8 +4,8 @@ The jobs of a simulated world: every kind of schedule and policy, and bodies tha
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -105,6 +105,27 @@ async def _work(seconds: float, stubborn: float, place: Place) -> None:
             except asyncio.CancelledError:
                 continue
         raise
+
+
+class Deploys:
+    """
+    Which code a process has when it begins: the old, or from some moment on the new, in which some schedules differ.
+
+    Now and then the old code comes back. Those who live go on with what they have; so both are there at once.
+    """
+
+    def __init__(self, jobs: Sequence[Job], dice: random.Random, end: float) -> None:
+        self._dice, self._old = dice, {job.id: job for job in jobs}
+        self._begin = dice.uniform(0, end) if dice.random() < 0.3 else float("inf")
+        self._new = {job.id: self._changed(job) for job in jobs}
+
+    def _changed(self, job: Job) -> Job:
+        is_changed = isinstance(job.schedule, IntervalSchedule) and self._dice.random() < 0.5
+        return replace(job, schedule=_interval(self._dice)) if is_changed else job
+
+    def jobs_at(self, moment: float) -> Mapping[str, Job]:
+        """Return what a process declares that begins at this moment."""
+        return self._new if moment >= self._begin and self._dice.random() < 0.9 else self._old
 
 
 def draw_jobs(dice: random.Random) -> list[Job]:

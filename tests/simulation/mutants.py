@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from unittest import mock
 
+from chrono_async import InMemoryStorage
 from chrono_async.claims import Granted, Release, Settled
 from chrono_async.engine import loop, outcomes
 from chrono_async.engine.leases import LeaseKeeper
@@ -20,6 +21,8 @@ from chrono_async.policies import Move
 from chrono_async.storage._table import rules
 from chrono_async.storage._table.table import Table
 from chrono_async.storage.portable import PortableStorage
+
+from .server import ServerStorage
 
 
 class Mutant(NamedTuple):
@@ -169,6 +172,11 @@ def _fence_nothing(self: Any) -> None:
     del self
 
 
+async def _renew_then_fence(self: Any) -> None:
+    await self._renew()
+    self._fence()
+
+
 MUTANTS: dict[str, Mutant] = {
     "a settle is not held against its token": Mutant(
         _instead(Table, "_settle", _settle_whoever_asks),
@@ -183,6 +191,9 @@ MUTANTS: dict[str, Mutant] = {
     "a claim ignores a living lease": Mutant(
         _instead(Table, "_claim", _claim_whoever_holds_it),
         frozenset({"leases_exclude_each_other", "bodies_keep_apart"}),
+    ),
+    "no lease is cut since the clock went back": Mutant(
+        _instead(ServerStorage, "heartbeat", InMemoryStorage.heartbeat), frozenset({"all_is_well_in_the_end"})
     ),
     "nobody looks again after the lock": Mutant(
         _instead(PortableStorage, "_claim_locked", _claim_without_looking_again),
@@ -209,6 +220,9 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "no lease is renewed": Mutant(
         _instead(LeaseKeeper, "_renew", _renew_nothing), frozenset({"no_lease_runs_out_by_itself"})
+    ),
+    "who renews is who ends bodies": Mutant(
+        _instead(LeaseKeeper, "_renew_and_fence", _renew_then_fence), frozenset({"a_body_ends_before_its_lease"})
     ),
     "nobody ends a body that has lost its trust": Mutant(
         _instead(LeaseKeeper, "_fence", _fence_nothing), frozenset({"a_body_ends_before_its_lease"})

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from chrono_async.errors import ChronoError, StorageError
 
-from .history import Called, History, Struck
+from .history import Called, Fault, History, Struck
 from .loop import ProcessLoop
 
 
@@ -47,6 +47,8 @@ class Network:
         """Processes of which the next call of a verb is lost, or the answer to it."""
         self.cut: set[str] = set()
         """Processes that are cut off; an empty name stands for a storage that is down."""
+        self.drivers: random.Random | None = None
+        """The dice for how long they take to give up, in worlds where drivers do not give up at once."""
         self.context = Context()
         self.is_over = False
 
@@ -60,7 +62,19 @@ class Network:
         fate = self._fate(who, verb)
         answer: asyncio.Future[Any] = self.loop.create_future()
         self._later(fate.there, self._arrive, who, perform, fate, answer)
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            await self._give_up(who)
+            raise
+
+    async def _give_up(self, who: str) -> None:
+        """Let go of a question as a driver does that first tells the server so, and waits for an answer to that."""
+        if self.drivers is None or self.is_over:
+            return
+        seconds = self.drivers.uniform(0, 8)
+        self.history.events.append(Fault(self.loop.time(), self.loop.time() + seconds, who, "giving up"))
+        await asyncio.sleep(seconds)
 
     def _fate(self, who: str, verb: str) -> Fate:
         there, back = self.dice.uniform(0.0005, 0.02), self.dice.uniform(0.0005, 0.02)

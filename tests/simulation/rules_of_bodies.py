@@ -21,7 +21,7 @@ _LONG_WAY = 3.1
 """Seconds that a message is on its way at the most."""
 _LONG_PAUSE = 13.0
 """The longest pause between two questions after any outage of these worlds."""
-_GRAVE = frozenset({"cut", "outage", "frozen", "died", "stopping"})
+_GRAVE = frozenset({"cut", "outage", "frozen", "died", "stopping", "giving up"})
 _MISHAPS = frozenset({"refused", "answer lost", "hangs", "done then hangs", "slow"})
 
 
@@ -95,8 +95,10 @@ def bodies_keep_apart(history: History) -> Iterator[Breach]:
             continue
         for number, later in enumerate(bodies):
             for earlier in bodies[max(0, number - 5) : number]:
-                lease = granted.get((job, earlier.began.token))
-                if earlier.ended > later.began.at and not _may_overlap(history, earlier, later, lease):
+                first, second = (granted.get((job, body.began.token)) for body in (earlier, later))
+                if earlier.ended <= later.began.at or _were_parted_by_a_set_clock(history, first, second):
+                    continue
+                if not _may_overlap(history, earlier, later, first):
                     text = f"token {earlier.began.token} was still running on {earlier.began.who}"
                     yield Breach(later.began.at, job, text)
 
@@ -111,8 +113,15 @@ def _may_overlap(history: History, earlier: Body, later: Body, lease: Lease | No
     removed = [event for event in history.by_job[later.began.job] if is_deleted(event)]
     if any(earlier.began.at <= event.at <= later.began.at for event in removed):
         return True
-    at = later.began.at
-    return history.was_set(lease.extended_as_of(at), at) or _was_frozen(history, earlier, lease, at)
+    return _was_frozen(history, earlier, lease, later.began.at)
+
+
+def _were_parted_by_a_set_clock(history: History, one: Lease | None, other: Lease | None) -> bool:
+    """Whether the storage's clock was set between that a lease was granted or extended last, and that another was."""
+    if one is None or other is None:
+        return False
+    old, new = sorted((one, other), key=lambda lease: lease.claim.token)
+    return old is not new and history.was_set(old.extended_as_of(new.claim.at), new.claim.at)
 
 
 def _was_frozen(history: History, body: Body, lease: Lease, moment: float) -> bool:
@@ -201,11 +210,11 @@ def no_lease_runs_out_by_itself(history: History) -> Iterator[Breach]:
     """
     A process that lives, and can reach the storage, begins, renews and settles what was granted to it (I8).
 
-    Excused: processes that were dead, stopping, frozen or cut off in that time, or shortly before (the pauses between
-    their questions have grown then, to a lease's length in these worlds of short leases); those of which two messages
-    or more have met with a mishap, since one is asked again; bodies that ignored that they were cancelled for want of
-    trust, whose lease may have been renewed meanwhile all the same; and leases that a storage's clock, set meanwhile,
-    has cut short.
+    Excused: processes that were dead, stopping, frozen or cut off in that time, or whose driver was giving up on a
+    question, or shortly before (the pauses between their questions have grown then, to a lease's length in these worlds
+    of short leases); those of which two messages or more have met with a mishap, since one is asked again; bodies that
+    ignored that they were cancelled for want of trust, whose lease may have been renewed meanwhile all the same; and
+    leases that a storage's clock, set meanwhile, has cut short.
     """
     stubborn = {(began.job, began.token) for began in history.of(Began) if began.stubborn}
     for job, events in history.by_job.items():

@@ -21,7 +21,8 @@ _MOST_CALLS = 80
 
 def all_is_well_in_the_end(history: History) -> Iterator[Breach]:
     """
-    After the storm, and time to recover, nothing that is due lies about, and nobody's lease is a dead one's (I23).
+    After the storm, and time to recover, nothing that is due lies about, and nobody's lease is a dead one's, nor lasts
+    longer than one that is granted now (I23).
 
     Excused: a paused job, which nobody claims; so what a process that died has left on it stays until it is resumed.
     A job that whoever had its function was asked to remove, even if the storage did not get to know of it.
@@ -39,11 +40,15 @@ def all_is_well_in_the_end(history: History) -> Iterator[Breach]:
         is_known = any(_has_function(history, who, job) for who in _living(history, history.ended))
         if record is not None and is_known and seen.at < since and _lies_about(record, moment):
             yield Breach(history.ended, job, f"it is left lying: {record}")
+        longest = history.wall(history.ended) + timedelta(seconds=history.ttl + _A_MOMENT) + history.skew
+        if record is not None and record.lease_until is not None and record.lease_until > longest:
+            yield Breach(history.ended, job, f"its lease outlasts any: {record}")
 
 
 def _lies_about(record: JobRecord, moment: datetime) -> bool:
-    if record.owner is not None and record.lease_until is not None and record.running is not None:
-        return max(record.lease_until, record.running) < moment and not record.paused
+    if record.owner is not None:
+        ends, fire_time = record.lease_until, record.running
+        return ends is not None and fire_time is not None and max(ends, fire_time) < moment and not record.paused
     if record.not_before is not None and record.not_before > moment:
         return False
     if record.options.misfire is Misfire.FIRE_ALL:

@@ -59,6 +59,7 @@ SOMETIMES: Mapping[str, IsSeen] = {
     "a stop leaves a body behind": _some(Lived, lambda e: bool(e.left)),
     "a freeze outlasts a lease": _some(Fault, lambda e: e.kind == "frozen" and e.until - e.at > 7),
     "the storage's clock is set during a run": _is_set_during_a_run,
+    "new code changes a job's schedule": _some(Changed, lambda e: (e.verb, e.verdict) == ("register", "changed")),
     "a manual run is asked for": _some(Claimed, lambda e: e.manual),
 }
 """What is to be seen in at least one of the worlds."""

@@ -155,6 +155,14 @@ def test_a_rule_sees_its_breach(rule: Rule) -> None:
     assert list(rule(history_of(BREACHES[rule.__name__])))
 
 
+def test_a_lease_that_outlasts_any_is_seen_in_the_end() -> None:
+    """It was granted while the storage's clock was ahead, and nobody has cut it to its length."""
+    held = HELD | {"running": wall(3605), "lease_until": wall(3690)}
+    events = [BORN, CREATED, Stepped(5, 3600), seen(89, "claim", status=JobStatus.RUNNING, token=1, **held)]
+    assert not list(RULES["all_is_well_in_the_end"](history_of(events)))
+    assert list(RULES["all_is_well_in_the_end"](history_of([*events, Stepped(89.5, 0)])))
+
+
 def test_a_good_history_breaks_no_rule() -> None:
     """A rule that sees breaches everywhere would say nothing about any."""
     good = [

@@ -28,6 +28,7 @@ REGRESSIONS = [
     (560, False),  # a renewal was under way, slowly, when its job was removed
     (1161, False),  # who was dead counted as one who had room
     (1203, False),  # a verb was tried twenty times by a clock that lagged
+    (4022, False),  # a run loop slept by the time of a storage whose clock was behind for a moment
     (22, True),
     (29, True),
     (42, True),
@@ -35,7 +36,7 @@ REGRESSIONS = [
 """Seeds of worlds that have broken a rule, or shown that one was too strict; and whether with eight methods."""
 
 
-TELLING = {16, 36, 75, 81, 148}
+TELLING = {3, 9, 16, 36, 75, 81}
 """Worlds in which much was seen when last somebody looked: the search for what must be seen begins there."""
 
 long = pytest.mark.long

@@ -2,6 +2,7 @@
 The storage as the simulated world sees it: the real one, with an eye that notes what takes effect.
 """
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -57,7 +58,12 @@ class Witness:
         self._known: dict[str, JobRecord] = {}
         self._granted: set[tuple[str, int]] = set()
         self._asked: set[tuple[str, str, datetime]] = set()
+        self._sent: Counter[tuple[str, str, datetime]] = Counter()
         self._leases: dict[tuple[str, int], float] = {}
+
+    def note_sent(self, requests: Sequence[ClaimRequest], owner: str) -> None:
+        """Remember that claims are on their way: who sends them again has heard nothing of the first ones."""
+        self._sent.update((owner, request.job_id, request.fire_time) for request in requests)
 
     async def perform(self, who: str, storage: Any, verb: str, *args: Any, **kwargs: Any) -> Any:
         """Call the storage, and note what came of it."""
@@ -106,10 +112,11 @@ class Witness:
     ) -> None:
         for request, verdict in zip(requests, answer.verdicts, strict=True):
             name = (owner, request.job_id, request.fire_time)
+            reasked = name in self._asked or self._sent[name] > 1
             if isinstance(verdict, Granted):
-                self._note_grant(who, request, verdict, answer.now, ttl, reasked=name in self._asked)
+                self._note_grant(who, request, verdict, answer.now, ttl, reasked=reasked)
             else:
-                self._note(Refused, who, request.job_id, type(verdict).__name__.lower(), name in self._asked)
+                self._note(Refused, who, request.job_id, type(verdict).__name__.lower(), reasked)
             self._asked.add(name)
 
     def _note_grant(

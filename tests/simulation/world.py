@@ -23,14 +23,15 @@ from tests.storage.eight_methods import EightMethodStorage
 
 from .client import EightMethodClient, LeasingClient, NotingStorage
 from .faults import Nemesis
-from .history import Defect, History, Lived
-from .jobs import Job, Place, body_of, draw_jobs
+from .history import Defect, History, Lived, Stepped
+from .jobs import Deploys, Place, body_of, draw_jobs
 from .loop import ProcessLoop, spawn
 from .network import Network
+from .server import TTL, ServerStorage
 from .users import Users
 from .witness import NOTED, Witness
 
-TTL, POLL, PATIENCE = 6.0, 2.0, 2.0
+POLL, PATIENCE = 2.0, 2.0
 STORM, RECOVERY, CALM = 50.0, 45.0, 12.0
 """Seconds of faults, of recovering from them, and of peace in which all must be well."""
 
@@ -53,6 +54,7 @@ class Process:
             max_concurrent_runs=world.places[name],
             clock=self.clock,
         )
+        self.jobs = world.deploys.jobs_at(world.loop.time())
         self.has_started = False
         self.is_gone = asyncio.Event()
 
@@ -73,19 +75,19 @@ class Process:
     async def _begin(self) -> None:
         await self.scheduler.start()
         self.has_started = True
-        for job in self.world.jobs:
+        for job in self.jobs:
             await self._declare(job)
 
-    async def _declare(self, job: Job) -> None:
+    async def _declare(self, job_id: str) -> None:
         for _ in range(200):
             with contextlib.suppress(StorageError):
-                await self.add(job)
+                await self.add(job_id)
                 return
             await asyncio.sleep(0.3)
 
-    async def add(self, job: Job) -> None:
-        """Add a job with this process's copy of its function."""
-        world = self.world
+    async def add(self, job_id: str) -> None:
+        """Add a job as this process's code has it, with its copy of the function."""
+        world, job = self.world, self.jobs[job_id]
         means = world.loop, world.history, world.dice["bodies"], world.numbers
         place = Place(self.who, *means, self.die, lambda: world.is_calm, lambda: world.is_over)
         function = body_of(job, place)
@@ -126,14 +128,16 @@ class World:
 
     def __init__(self, seed: int, *, eight_methods: bool = False) -> None:
         self.seed, self.has_eight_methods = seed, eight_methods
-        concerns = ("world", "network", "nemesis", "users", "bodies")
+        concerns = ("world", "network", "nemesis", "users", "bodies", "server", "deploys", "drivers")
         self.dice = {concern: random.Random(f"{seed} {concern}") for concern in concerns}
         self.loop = ProcessLoop(seed=seed)
         self.history = History(TTL, POLL, PATIENCE, has_eight_methods=eight_methods)
         self.is_calm = self.is_over = False
         self.numbers = itertools.count()
-        self.server_clock = VirtualClock(loop=self.loop)
+        self.server_clock, self._ahead = VirtualClock(loop=self.loop), 0.0
         self.network = Network(self.loop, self.history, self.dice["network"])
+        if self.dice["drivers"].random() < 0.2:
+            self.network.drivers = self.dice["drivers"]
         self._make_storage()
         self._draw()
         self.processes: dict[str, Process] = {}
@@ -141,11 +145,13 @@ class World:
 
     def _make_storage(self) -> None:
         self.storage: Any
+        self.sets_clock = not self.has_eight_methods and self.dice["server"].random() < 0.2
         if self.has_eight_methods:
             self.storage = EightMethodStorage(self.server_clock)
             at_storage = Witness(self.history, self.server_clock, lambda: self.storage.jobs, notes=frozenset())
         else:
-            self.storage = InMemoryStorage(clock=self.server_clock, history=1000)
+            kind = ServerStorage if self.sets_clock else InMemoryStorage
+            self.storage = kind(clock=self.server_clock, history=1000)
             records = self.storage._table.records
             at_storage = Witness(self.history, self.server_clock, lambda: records, notes=NOTED)
         self.witness = at_storage
@@ -157,6 +163,7 @@ class World:
         self.clocks = {n: self.server_clock.skewed(timedelta(seconds=dice.uniform(-most, most))) for n in self.names}
         self.places = {n: None if n == "a" else dice.choice((None, None, 3)) for n in self.names}
         self.jobs = draw_jobs(dice)
+        self.deploys = Deploys(self.jobs, self.dice["deploys"], STORM)
         self.history.traits = {job.id: job.traits for job in self.jobs}
         self.history.skew = timedelta(seconds=2 * most) if self.has_eight_methods else timedelta(0)
 
@@ -174,6 +181,12 @@ class World:
         """Write down what happens now."""
         if not self.is_over:
             self.history.events.append(kind(self.loop.time(), *values))
+
+    def set_clock(self, ahead: float) -> None:
+        """Let the storage's clock be ahead by so many seconds."""
+        self.note(Stepped, ahead)
+        self.server_clock.step(timedelta(seconds=ahead - self._ahead))
+        self._ahead = ahead
 
     def living(self) -> list[Process]:
         """Return the processes that are there."""
@@ -199,6 +212,9 @@ class World:
         self.is_calm = True
         self.history.storm_ends = self.loop.time()
         self.history.judged_from = self.loop.time() + RECOVERY
+        if self.sets_clock:
+            self.set_clock(0)
+            self.mending = asyncio.ensure_future(users.begin_anew())
         await self._be_calm()
 
     async def _be_calm(self) -> None:

@@ -72,7 +72,7 @@ class Pool(Protocol):
         """Lend a connection."""
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:
-        """Take it back, unless that was done already."""
+        """Take it back."""
 
     async def close(self) -> None:
         """Wait for all connections, and end them."""
@@ -122,15 +122,14 @@ class Connections:
         """Execute the statement of this name, and return its rows."""
         async with self._edge():
             pool = await self._pool()
-            connection = await pool.acquire(timeout=self._limit)
+            connection, is_given_up = await pool.acquire(timeout=self._limit), False
             try:
                 return cast(list[Any], await connection.fetch(self._statements[name], *arguments))
             except asyncio.CancelledError:
-                with contextlib.suppress(TimeoutError):  # then the connection is cut off
-                    await pool.release(connection, timeout=_TAKE_LEAVE)
+                is_given_up = True
                 raise
             finally:
-                await pool.release(connection)
+                await _give_back(pool, connection, in_haste=is_given_up)
 
     def within(self, connection: object) -> Fetch:
         """Return the way to the server that leads over a user's connection, and through the transaction it is in."""
@@ -315,6 +314,15 @@ class Connections:
 _SESSION: dict[str, Any] = {"server_settings": {"application_name": "chrono-async"}}
 
 _DRIVERS_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
+
+
+async def _give_back(pool: Pool, connection: Any, *, in_haste: bool) -> None:
+    """Give a connection back; in haste one on which a server is still asked: if it does not let go, it is cut off."""
+    try:
+        await pool.release(connection, timeout=_TAKE_LEAVE if in_haste else None)
+    except _DRIVERS_ERRORS:
+        if not in_haste:
+            raise
 
 
 def _has_failed(opening: asyncio.Task[Pool]) -> bool:
