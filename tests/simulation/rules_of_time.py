@@ -15,6 +15,8 @@ from .history import Asked, Began, Called, Changed, Claimed, Defect, History, Li
 
 _A_MOMENT = 0.7
 """Seconds within which what is due has begun, when all is well."""
+_PLACES, _HAIR = 3, 0.1
+"""How many run at a time on an instance that is bounded, and by how many seconds their places outlast their leases."""
 _MOST_CALLS = 80
 """How often a process may call the storage within a second; a verb made of eight methods is up to four calls."""
 
@@ -85,9 +87,10 @@ def peace_is_punctual(history: History) -> Iterator[Breach]:
 
     Whatever its neighbours do: they fail, hang and ignore their cancellation all the while. Not judged: jobs that are
     paused, that have been set in the calm, and those of which only instances have the function that run no more than
-    three at a time. A storage's clock that was ahead for a while may have left a job's pointer there: it is judged from
-    there on.
+    three at a time. One of these that is full may be the only one to know that a job is due, until others poll. A
+    storage's clock that was ahead for a while may have left a job's pointer there: it is judged from there on.
     """
+    bounded = _leases_of_bounded(history)
     for job, events in history.by_job.items():
         record = _steady(history, events)
         has_room = any(_has_room_for(history, who, job) for who in _living(history, history.judged_from))
@@ -97,10 +100,28 @@ def peace_is_punctual(history: History) -> Iterator[Breach]:
         lateness = timedelta(seconds=_A_MOMENT + history.moment) + record.options.jitter + history.skew
         if history.steps:
             begin = max(begin, _pointer_at(events, history.judged_from) or begin)
-        targets = [Target(at - history.skew, at + lateness) for at in _targets(record, begin, end)]
+        targets = [
+            Target(at - history.skew, at + lateness + _until_others_know(history, bounded, at))
+            for at in _targets(record, begin, end)
+        ]
         began = [history.wall(e.at) for e in events if type(e) is Began and not e.manual]
         for target in unmatched(targets, began):
             yield Breach((target.end - history.start).total_seconds(), job, f"{target.begin} has not begun in time")
+
+
+def _leases_of_bounded(history: History) -> list[Lease]:
+    """Return the leases of instances that may run no more than some at a time."""
+    held = [lease for events in history.by_job.values() for lease in leases(events)]
+    return [lease for lease in held if not lease.claim.who.startswith("a")]
+
+
+def _until_others_know(history: History, bounded: Iterable[Lease], fire_time: datetime) -> timedelta:
+    """Return a poll's length if one of those who are bounded has no place free just then."""
+    at = (fire_time - history.start).total_seconds()
+    taken = Counter(
+        lease.claim.who for lease in bounded if lease.claim.at - _HAIR <= at <= min(lease.ended, lease.until) + _HAIR
+    )
+    return timedelta(seconds=history.poll if max(taken.values(), default=0) >= _PLACES else 0)
 
 
 def _steady(history: History, events: Sequence[object]) -> JobRecord | None:

@@ -22,6 +22,7 @@ REGRESSIONS = [
     (125, False),  # a manual run that was at most once was given back at a stop
     (166, False),
     (225, False),  # a poll put off that an unanswered claim was asked again
+    (239, False),  # who was full knew alone that a job was due
     (345, False),
     (395, False),  # an unanswered claim was forgotten when its job was added again
     (415, False),
