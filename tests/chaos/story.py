@@ -117,11 +117,17 @@ def _op(line: Line, answer: Line | None, frame: Frame, hints: Hints) -> Op | Non
         return None
     returned = _NEVER if answer is None else answer.at
     drawn = hints.drawn(asked, line.at) if told is None else Numbers()
+    if asked.verb == "claim" and not frame.steps and not _is_drawn_then(drawn.token, line.at, frame):
+        drawn = Numbers()
     nows = tuple(_nows(asked, told, (line.at, returned), frame, hints))
     key = frame.true(nows[0], line.at, min(returned, line.at + 5))
     value, error = (None, "") if told is None else (told.value, told.error)
     about = (line.who, asked.verb, asked.job, asked.args, asked.kwargs)
     return Op(*about, line.at, returned, key, nows, value, error, told is not None, drawn=drawn)
+
+
+def _is_drawn_then(token: int, at: float, frame: Frame) -> bool:
+    return frame.shows(EPOCH + token * _MICROSECOND, at, at + _LONGEST_WAY)
 
 
 def _nows(

@@ -10,9 +10,11 @@ from chrono_async.models import Definition, RunRecord, RunStatus
 from tests.simulation.network import performed
 
 from .frame import Frame
+from .hints import Hints
 from .model import LOOK, Model, Numbers, Op, State
 from .order import Unexplained, explain
 from .plan import TTL as _TTL
+from .recording import Asked
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TTL = timedelta(seconds=_TTL)
@@ -185,6 +187,20 @@ def test_numbers_that_go_on_from_a_clock_that_was_ahead_are_taken_from_what_was_
     look = Op("observer", LOOK, "j", (), {}, 2.0, 2.1, 2.0, (START,), seen)
     assert isinstance(explain([op, look]), Unexplained)
     assert not isinstance(explain([op._replace(drawn=Numbers(revision=ahead)), look]), Unexplained)
+
+
+def test_a_token_that_nobody_was_seen_to_hold_is_that_of_an_unanswered_claim() -> None:
+    """Its process was killed, and the dead run written down, between two looks."""
+    scene = registered()
+    scene.claim()
+    scene.look()
+    record = scene.state.record
+    assert record is not None
+    buried = replace(record, token=record.token + 7, owner=None, lease_until=None, running=None)
+    looks = [scene.ops[-1], scene.ops[-1]._replace(invoked=9.0, value=buried)]
+    asked = Asked(1, "claim", "j", ([ClaimRequest("j", START, START, 1)], "b/1", TTL), {})
+    assert Hints(looks, []).drawn(asked, 1.0) == Numbers(token=buried.token)
+    assert Hints(looks[:1], []).drawn(asked, 1.0) == Numbers(), "that one has an owner, who is another"
 
 
 def test_only_what_the_clock_can_have_shown_is_a_time() -> None:
