@@ -33,6 +33,10 @@ class Memory(Generic[Row]):
         mine = self._jobs
         return {job_id: mine.pop(job_id) for job_id in job_ids if job_id in mine}
 
+    def keep_held(self) -> None:
+        """Remember only those that somebody holds."""
+        self._jobs = {job_id: stored for job_id, stored in self._jobs.items() if stored.kept.lock is not None}
+
     def clear(self) -> None:
         """Remember nothing."""
         self._jobs.clear()

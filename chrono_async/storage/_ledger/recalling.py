@@ -95,6 +95,8 @@ class RecallingLedger(OptimisticLedger[Row]):
             return None, places
         written = await self._write(changes, sheet.floors, by=now)
         self._note(changes, written)
+        if 2 * len(written.job_ids) < len(changes):
+            self._memory.keep_held()  # others are at work: what they may have changed is better read at once
         if written.job_ids:
             self._raise(sheet.floors or self._floors)
         answers.update((at, found[at]) for job_id in written.job_ids for at in places[job_id])

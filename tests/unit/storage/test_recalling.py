@@ -77,8 +77,8 @@ def ledger(server: Server) -> Ledger:
     return Ledger(server)
 
 
-async def claim(ledger: Ledger, fire_time: datetime, owner: str = "me/1") -> Granted | object:
-    request = ClaimRequest("a", fire_time, fire_time, revision=0)
+async def claim(ledger: Ledger, fire_time: datetime, owner: str = "me/1", job_id: str = "a") -> Granted | object:
+    request = ClaimRequest(job_id, fire_time, fire_time, revision=0)
     return (await ledger.claim([request], owner, MINUTE)).verdicts[0]
 
 
@@ -111,6 +111,22 @@ async def test_what_another_has_changed_is_read(server: Server, ledger: Ledger) 
     ledger.asked.clear()
     assert not isinstance(await claim(ledger, START), Granted)
     assert ledger.asked == ["write", "read"]
+
+
+async def test_where_others_are_at_work_what_is_free_is_read_at_once(server: Server, ledger: Ledger) -> None:
+    """They will have changed more than that; what one holds oneself is recalled as ever."""
+    for job_id in "abc":
+        await ledger.save_job(JobRecord(id=job_id, next_run=START))
+    mine = await claim(ledger, START, job_id="c")
+    assert isinstance(mine, Granted)
+    for job_id in "ab":
+        await claim(Ledger(server), START, owner="other/1", job_id=job_id)
+    ledger.asked.clear()
+    await claim(ledger, START, owner="me/2")
+    assert ledger.asked == ["write", "read"]
+    await claim(ledger, START, owner="me/2", job_id="b")
+    await ledger.renew([mine.lease], 2 * MINUTE)
+    assert ledger.asked[2:] == ["read", "write"]
 
 
 async def test_no_refusal_is_given_on_what_is_only_recalled(server: Server, ledger: Ledger) -> None:
