@@ -58,7 +58,7 @@ class DistantClock:
     __slots__ = ("_base", "_base_boot", "boot", "is_known")
 
     def __init__(self, boot: Callable[[], float], guess: datetime) -> None:
-        self.boot = boot
+        self.boot: Callable[[], float] = boot
         self._begin_anew(guess)
         self.is_known: bool = False
 

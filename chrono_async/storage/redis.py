@@ -91,8 +91,9 @@ class RedisStorage(RecallingLedger[JobRow]):
         """What this storage can promise, in words."""
         return (
             "in Redis, for any number of hosts: each occurrence is claimed by one instance and settled once, "
-            "as long as the server keeps what it has answered: with appendfsync everysec a crash of its machine, and "
-            "with asynchronous replicas a failover, can lose the last second or so, and those runs are repeated; "
+            "as long as the server keeps what it has answered: with appendfsync everysec a crash of its machine, or a "
+            "kill while its disk is slow, and with asynchronous replicas a failover, can lose the last second or so, "
+            "and those runs are repeated; "
             "leases end by the server's clock"
         )
 
