@@ -27,10 +27,10 @@ def all_is_well_in_the_end(history: History) -> Iterator[Breach]:
     longer than one that is granted now (I23).
 
     Excused: a paused job, which nobody claims; so what a process that died has left on it stays until it is resumed.
-    A job that whoever had its function was asked to remove, even if the storage did not get to know of it.
-    And one that runs every single fire time of a backlog, and takes longer for it than new ones take to come. With
-    eight methods also a manual request, of which only the process knows that it came from, and the lease's end in the
-    record, which is not written at each renewal.
+    A job that whoever had its function was asked to remove, even if the storage did not get to know of it; and one
+    whose function only those have whose places are all taken by other runs. And one that runs every single fire time of
+    a backlog, and takes longer for it than new ones take to come. With eight methods also a manual request, of which
+    only the process knows that it came from, and the lease's end in the record, which is not written at each renewal.
     """
     last = {seen.job: seen for seen in history.of(Seen) if seen.at <= history.ended}
     since = history.ended - history.poll - _A_MOMENT - history.moment
@@ -39,12 +39,27 @@ def all_is_well_in_the_end(history: History) -> Iterator[Breach]:
         record = seen.record
         if history.has_eight_methods and record is not None:
             record = replace(record, triggered=None, manual=None, lease_until=None)
-        is_known = any(_has_function(history, who, job) for who in _living(history, history.ended))
-        if record is not None and is_known and seen.at < since and _lies_about(record, moment):
+        can_run = any(_could_begin(history, who, job, since) for who in _living(history, history.ended))
+        if record is not None and can_run and seen.at < since and _lies_about(record, moment):
             yield Breach(history.ended, job, f"it is left lying: {record}")
         longest = history.wall(history.ended) + timedelta(seconds=history.ttl + _A_MOMENT) + history.skew
         if record is not None and record.lease_until is not None and record.lease_until > longest:
             yield Breach(history.ended, job, f"its lease outlasts any: {record}")
+
+
+def _could_begin(history: History, who: str, job: str, since: float) -> bool:
+    return _has_function(history, who, job) and (_has_room_for(history, who, job) or not _was_full(history, who, since))
+
+
+def _was_full(history: History, who: str, since: float) -> bool:
+    """Whether all places of a process that is bounded were taken, from then to the end."""
+    own = [lease for lease in _leases_of_bounded(history) if lease.claim.who == who]
+    looks = [since, *(lease.ended + 2 * _HAIR for lease in own if since < lease.ended < history.ended)]
+    return all(sum(_takes_a_place(lease, at) for lease in own) >= _PLACES for at in looks)
+
+
+def _takes_a_place(lease: Lease, at: float) -> bool:
+    return lease.claim.at - _HAIR <= at <= min(lease.ended, lease.until) + _HAIR
 
 
 def _lies_about(record: JobRecord, moment: datetime) -> bool:
@@ -118,9 +133,7 @@ def _leases_of_bounded(history: History) -> list[Lease]:
 def _until_others_know(history: History, bounded: Iterable[Lease], fire_time: datetime) -> timedelta:
     """Return a poll's length if one of those who are bounded has no place free just then."""
     at = (fire_time - history.start).total_seconds()
-    taken = Counter(
-        lease.claim.who for lease in bounded if lease.claim.at - _HAIR <= at <= min(lease.ended, lease.until) + _HAIR
-    )
+    taken = Counter(lease.claim.who for lease in bounded if _takes_a_place(lease, at))
     return timedelta(seconds=history.poll if max(taken.values(), default=0) >= _PLACES else 0)
 
 
