@@ -46,9 +46,11 @@ class Log:
 
 
 def read(path: str | Path) -> Iterator[Line]:
-    """Return what was told, in the order of the file."""
+    """Return what was told, in the order of the file; of a line that is just being written, nothing yet."""
     with Path(path).open(encoding="utf-8") as lines:
         for text in lines:
+            if not text.endswith("\n"):
+                return
             line = json.loads(text)
             value = pickle.loads(base64.b64decode(line["value"]))  # noqa: S301 - ours, see above
             yield Line(line["at"], line["who"], line["kind"], value)
