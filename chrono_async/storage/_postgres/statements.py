@@ -2,7 +2,7 @@
 The statements of a storage in PostgreSQL, for a namespace.
 
 They stand in the `.sql` files beside this one, as they are for the namespace `chrono`, but for the columns, which
-`_rows` names.
+`_ledger.rows` names; a statement that writes is made for the columns that it writes.
 """
 
 import re

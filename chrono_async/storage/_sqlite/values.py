@@ -35,7 +35,7 @@ class Instants(dict[int, datetime]):
 
 
 def decoded(row: Sequence[Any], instants: Instants) -> JobRow:
-    """Return a row of the table as `_rows` has it; one of `UNREADABLE` is raised for what is no instant."""
+    """Return a row of the table as `_ledger.rows` has it; one of `UNREADABLE` is raised for what is no instant."""
     values = list(row[:_LENGTH])
     for at in _INSTANTS:
         number = values[at]
