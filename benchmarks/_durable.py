@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from ._measure import Question, Sample
+from ._measure import Question, Sample, set_imports_aside
 from .burst import Burst, settled
 
 SIZES = (1_000, 10_000)
@@ -99,6 +99,7 @@ async def bare(size: int, loop: Bare, at: datetime | None = None) -> Sample:
 
     if at is not None:
         await asyncio.sleep((at - datetime.now(UTC)).total_seconds())
+    set_imports_aside()
     begun, cpu = time.perf_counter(), time.process_time()
     while job_ids := await loop.claim(BATCH):
         await loop.settle([await task for task in [asyncio.ensure_future(run(job_id)) for job_id in job_ids]])

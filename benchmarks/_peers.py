@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from ._durable import a_job
-from ._measure import Sample
+from ._measure import Sample, set_imports_aside
 
 AT_ONCE = 50
 """Jobs that are put into a queue at once, where they go in one by one."""
@@ -37,6 +37,7 @@ class Work:
 
     async def measure(self, worker: Coroutine[Any, Any, object], count_done: Callable[[], Awaitable[int]]) -> Sample:
         """Start the worker, and end it when all jobs are marked as done."""
+        set_imports_aside()
         begun, cpu = time.perf_counter(), time.process_time()
         working = asyncio.create_task(worker)
         async with asyncio.timeout(_PATIENCE):

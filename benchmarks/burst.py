@@ -7,13 +7,12 @@ somebody else had the processor.
 """
 
 import asyncio
-import gc
 import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ._measure import Question, Sample
+from ._measure import Question, Sample, set_imports_aside
 
 QUESTION = Question(
     "burst", __doc__, sizes=(1_000, 10_000, 50_000), compared=dict.fromkeys(("seconds", "CPU seconds"), "bare")
@@ -27,7 +26,7 @@ class Burst:
     """The instant, the no-op that is to run `size` times, and the stopwatch."""
 
     def __init__(self, size: int, *, microseconds_to_add: float, on_the_second: bool = False) -> None:
-        gc.collect()
+        set_imports_aside()
         self.size = size
         self.at = datetime.now(UTC) + timedelta(seconds=LEAD, microseconds=size * microseconds_to_add)
         if on_the_second:
