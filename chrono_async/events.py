@@ -79,7 +79,7 @@ class JobRescheduled(JobEvent):
 
 @dataclass(frozen=True, slots=True)
 class JobUnknown(JobEvent):
-    """The storage has a due job that this instance has no function for; it is left alone, and told once."""
+    """A job has been due for a poll interval, and this instance has no function for it; it is left alone, told once."""
 
 
 @dataclass(frozen=True, slots=True)

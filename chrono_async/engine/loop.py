@@ -213,12 +213,13 @@ class RunLoop:
         """
         Ask again, one by one, until one is not answered: it comes last next time, and holds up none of the others.
 
-        The owner is the same, so that a claim which took effect before is found to be its own.
+        The owner is the same, so that a claim which took effect before is found to be its own. Its lease lasts from the
+        last asking on.
         """
         left = deque(again)
         while left:
-            claim, owner, sent = left[0]
-            if not await self._is_answered([claim], owner, sent):
+            claim, owner, _ = left[0]
+            if not await self._is_answered([claim], owner, self._state.time.boot()):
                 left.rotate(-1)
                 self._put_off(left)
                 return

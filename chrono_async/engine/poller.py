@@ -100,7 +100,7 @@ class Poller:
         state = self._state
         job = state.registry.get(due.job_id)
         if job is None:
-            self._note_unknown(due.job_id)
+            self._note_unknown(due)
             return
         if due.revision != job.revision:
             await self._refresh(due.job_id)
@@ -118,10 +118,13 @@ class Poller:
         if job is not None:
             job.adopt(record)
 
-    def _note_unknown(self, job_id: str) -> None:
-        unknown = self._state.unknown
-        if job_id in unknown or job_id in self._state.adding or len(unknown) >= _MOST_UNKNOWN:
+    def _note_unknown(self, due: Due) -> None:
+        """Leave a job alone that is not ours; if nobody else takes it either, and we had time to add it, say so."""
+        state, now = self._state, self._state.time.now()
+        if now - max(due.when, self._started) < state.settings.poll_interval:
             return
-        unknown.add(job_id)
-        _logger.warning("the storage has a due job %r, and nobody here has a function for it; it is left alone", job_id)
-        self._state.bus.tell(JobUnknown(self._state.time.now(), job_id))
+        if due.job_id in state.unknown or due.job_id in state.adding or len(state.unknown) >= _MOST_UNKNOWN:
+            return
+        state.unknown.add(due.job_id)
+        _logger.warning("job %r has been due since %s, and nobody here has a function for it", due.job_id, due.when)
+        state.bus.tell(JobUnknown(now, due.job_id))

@@ -112,7 +112,7 @@ class LeasingStorage(Storage, Protocol):
 
         A granted claim has a token greater than any before for that id (at least the storage's time in microseconds), a
         lease for `ttl`, status running, and the attempt counted. A claim over a lease that ran out unsettled leaves an
-        "abandoned" row in the history.
+        "abandoned" row in the history. What this owner was granted before it is granted again, for `ttl` from now.
         """
         ...
 

@@ -78,6 +78,26 @@ async def test_adding_the_job_again_does_not_forget_an_unanswered_claim(sim):
 
 
 @every_storage
+async def test_a_claim_that_was_asked_again_is_trusted_from_then(sim, kind):
+    """Its lease lasts from then: the run is not cut short for the time that went by before it could begin."""
+    async with FaultyWorld(sim, kind=kind) as world:
+        scheduler = await world.start()
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR, args=(600,))
+        faulty = world.faulty["one"]
+        faulty.plan["claim", 0] = Fault.ANSWER_LOST
+        await sim.until(DUE + 0.01 * SECOND)
+        faulty.fail(Fault.REFUSED, "claim", "renew")
+        await sim.advance(TTL / 2)
+        faulty.heal()
+        faulty.fail(Fault.REFUSED, "renew")
+        await sim.advance(TTL)
+        [run] = world.recorder.runs
+        assert DUE + TTL / 2 < run.start < DUE + TTL
+        assert run.was_cancelled
+        assert DUE + TTL < run.end < run.start + TTL
+
+
+@every_storage
 @pytest.mark.parametrize("fault", [Fault.ANSWER_LOST, Fault.DONE_THEN_HANGS, Fault.REFUSED, Fault.HANGS])
 async def test_a_settle_whose_answer_was_lost_is_asked_again(sim, kind, fault):
     """It counts once, whichever of the two took effect, and the callbacks come once."""

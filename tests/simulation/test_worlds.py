@@ -30,6 +30,7 @@ REGRESSIONS = [
     (560, False),  # a renewal was under way, slowly, when its job was removed
     (1161, False),  # who was dead counted as one who had room
     (1203, False),  # a verb was tried twenty times by a clock that lagged
+    (1452, False),  # a run was cut short for the time that had gone by until its claim was answered
     (4022, False),  # a run loop slept by the time of a storage whose clock was behind for a moment
     (22, True),
     (29, True),

@@ -153,6 +153,24 @@ async def test_a_job_that_nobody_here_knows_is_left_alone_and_told_once(sim, sto
     assert await storage.get_job("theirs") == before
 
 
+async def test_a_job_that_somebody_else_runs_in_time_is_told_to_nobody(sim, storage, caplog):
+    """However often it comes due; and a job that is overdue at the start may yet be added."""
+    recorder = Recorder(sim.clock)
+    await AsyncScheduler(storage=storage, clock=sim.clock).add_interval_job("late", "", work, 10)
+    await sim.advance(600)
+    async with (
+        AsyncScheduler(storage=storage, clock=sim.clock) as a,
+        AsyncScheduler(storage=storage, clock=sim.clock, storage_poll_interval=5) as b,
+    ):
+        await a.add_interval_job("theirs", "", recorder.job, 7, args=(6,))
+        await sim.advance(3)
+        await b.add_interval_job("late", "", recorder.job, 10)
+        await sim.advance(600)
+        assert b.health().unknown_jobs == ()
+    assert "function for it" not in caplog.text
+    assert len([run for run in recorder.runs if run.job_id == "theirs"]) > 80
+
+
 async def test_it_is_known_as_soon_as_its_function_is_here(sim, storage):
     recorder = Recorder(sim.clock)
     await AsyncScheduler(storage=storage, clock=sim.clock).add_interval_job("ours", "", work, 10)
