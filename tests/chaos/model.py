@@ -61,6 +61,12 @@ class Op(NamedTuple):
     drawn: Numbers = Numbers()
     """By a call that was never answered."""
 
+    @property
+    def record(self) -> JobRecord | None:
+        """The record that was seen, or that the answer shows."""
+        value = self.value.record if isinstance(self.value, Registered) else self.value
+        return value if isinstance(value, JobRecord) else None
+
 
 class State(NamedTuple):
     """What a storage knows of one job."""
@@ -115,9 +121,8 @@ class Model(InMemoryStorage):
         self.at = Moment(now, now.timestamp() + hair)
         self._clock = self
         token, revision = op.drawn
-        record = op.value.record if isinstance(op.value, Registered) else op.value
-        if isinstance(record, JobRecord):
-            token, revision = record.token, record.revision
+        if op.record is not None:
+            token, revision = op.record.token, op.record.revision
         elif isinstance(op.value, Granted):
             token = op.value.lease.token
         self._table.token_floor = token if op.verb == "register" else token - 1

@@ -154,7 +154,7 @@ class _Search:
 
     def _as_seen(self, op: Op, numbers: Sequence[int]) -> Op:
         """Return a call that was never answered as it must have been, by what was seen next."""
-        seen = [self.ops[n].value for n in numbers if self.ops[n].verb == LOOK]
+        seen = [self.ops[n].record for n in numbers]
         if op.verb != "renew":
             return op
         ((lease,), ttl) = op.args

@@ -104,6 +104,17 @@ def test_a_call_that_was_never_answered_has_taken_effect_if_that_was_seen() -> N
     assert [placed.op.verb for placed in found] == ["register", "claim", "look", "settle", "look"]
 
 
+def test_a_renewal_that_was_never_answered_may_be_seen_first_in_the_answer_to_another_call() -> None:
+    """It had waited for its turn, so that the lease ends later than it would by when it was sent."""
+    scene = registered()
+    lease = scene.claim().lease
+    asked = scene.at + 0.2
+    scene.call("renew", [lease], TTL, is_known=False)
+    scene.ops[-1] = scene.ops[-1]._replace(invoked=asked, nows=(scene.frame.wall_at(asked),))
+    scene.call("register", JobRecord("j", next_run=START, schedule=Definition("d", "b")))
+    assert not isinstance(explain(scene.ops), Unexplained)
+
+
 def test_a_call_that_was_never_answered_may_have_been_lost() -> None:
     """What is seen afterwards is as if it had never been made."""
     scene = registered()
