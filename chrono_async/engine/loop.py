@@ -7,10 +7,9 @@ import asyncio
 import inspect
 import itertools
 import logging
-import random
 import uuid
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from ..errors import StorageError
 from ..events import FireTimesMissed
 from ..models import Due
 from ..policies import Overlap
+from .bursts import HELPING, elsewhere, in_turn
 from .planner import Advance, Claim, deadline, plan
 from .registry import LocalJob
 from .run import Run, Why
@@ -27,7 +27,7 @@ from .state import State
 
 _logger = logging.getLogger("chrono_async")
 
-_BATCH = 200  # a burst is started in helpings, so that early runs are settled while late ones are claimed
+_MOST_LOOKED_AT = 1000
 _LOOK_AGAIN = 1.0
 _NEVER = 86_400.0
 _LONGEST_SLEEP = 1.0  # so that a set clock or a suspended laptop is noticed
@@ -53,6 +53,7 @@ class RunLoop:
     def __init__(self, state: State, runner: Runner) -> None:
         self._state, self._runner = state, runner
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
+        self._is_beaten = False  # others were first with most of what was asked for last
         self._is_behind = False  # others have moved on with jobs that are known here as they were
         self._unanswered: dict[str, _Asked] = {}
         self._life = uuid.uuid4().hex[:8]  # an instance may be started again under its old name
@@ -71,6 +72,9 @@ class RunLoop:
         self._look()
         if self._ready and await self._leads():
             await self._act(self._take())
+        if self._is_beaten and self._ready:
+            await self._see_what_is_left()
+        self._is_beaten = False
         if self._is_behind and not self._ready:
             self._is_behind = False
             self._state.hurry.set()
@@ -104,7 +108,7 @@ class RunLoop:
         if state.time.has_stepped():
             state.hurry.set()  # the storage's clock may be this one
         now = state.time.now()
-        for due in _from_anywhere(state.timeline.pop_due(now)):
+        for due in in_turn(state.timeline.pop_due(now), state.instances, state.settings.instance_id):
             before = self._ready.get(due.job_id)
             is_same = before is not None and before[0].next_run == due.next_run
             self._ready[due.job_id] = (due, before[1] if before and is_same else now)
@@ -128,7 +132,7 @@ class RunLoop:
     def _take(self) -> list[_Candidate]:
         """Take as many as may start now."""
         places = self._state.free_places
-        most = _BATCH if places is None else min(places, _BATCH)
+        most = HELPING if places is None else min(places, HELPING)
         if len(self._ready) <= most:
             taken, self._ready = list(self._ready.values()), {}
             return taken
@@ -243,24 +247,26 @@ class RunLoop:
             state.door.check_count(requests, answer.verdicts)
         except StorageError:
             return False
-        self._make_way(answer.verdicts)
+        self._is_beaten = 2 * sum(type(verdict) is Granted for verdict in answer.verdicts) < len(answer.verdicts)
         trust_until = self._trust_until(sent)
         for claim, verdict in zip(claims, answer.verdicts, strict=True):
             self._take_in(claim, verdict, answer.now, trust_until)
         return True
 
-    def _make_way(self, verdicts: Sequence[ClaimVerdict]) -> None:
-        """
-        Where others were first, go on elsewhere among what is due.
-
-        All instances know the same jobs in the same order: of a burst all would ask for the same helping again and
-        again, one of them would have it, and the others' claims would be in its way. What is left out comes last, and
-        before what comes due from now on.
-        """
-        granted = sum(isinstance(verdict, Granted) for verdict in verdicts)
-        if self._ready and 2 * granted < len(verdicts):
-            ready, start = list(self._ready.items()), random.randrange(len(self._ready))
-            self._ready = dict(ready[start:] + ready[:start])
+    async def _see_what_is_left(self) -> None:
+        """Others were first with most of a helping: go on with what is still to be had, anywhere in it."""
+        state, now = self._state, self._state.time.now()
+        try:
+            page = await state.door.ask_dated(
+                state.door.storage.due(now, now, exclude=state.unknown, limit=_MOST_LOOKED_AT)
+            )
+        except StorageError:
+            return
+        if not page.more:
+            left = {due.job_id for due in page.due}
+            self._ready = {job_id: candidate for job_id, candidate in self._ready.items() if job_id in left}
+            self._is_behind = True
+        self._ready = dict(elsewhere(self._ready.items()))
 
     def _take_in(self, claim: Claim, verdict: ClaimVerdict, now: datetime, trust_until: float) -> None:
         state = self._state
@@ -280,18 +286,6 @@ class RunLoop:
     def _put_back(self, dues: Iterable[Due], pause: timedelta) -> None:
         for due in dues:
             self._state.arm_later(due, pause)
-
-
-def _from_anywhere(dues: list[Due]) -> list[Due]:
-    """
-    Begin somewhere within a burst of one instant, where no job has a right to be the first.
-
-    All instances know it in the same order: else all would ask for the same helping, and all but one of them in vain.
-    """
-    if len(dues) <= _BATCH or dues[0].when != dues[-1].when:
-        return dues
-    start = random.randrange(len(dues))
-    return dues[start:] + dues[:start]
 
 
 def _next_of(job: LocalJob, after: datetime) -> datetime | None:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from ..errors import JobNotFoundError, StorageError
 from ..events import JobUnknown
 from ..models import Due, InstanceInfo
+from .bursts import HELPING
 from .planner import horizon_end
 from .state import State
 
@@ -30,7 +31,7 @@ class Poller:
     def __init__(self, state: State) -> None:
         self._state = state
         self._started = state.time.now()
-        self._next_beat = state.time.boot()
+        self._next_beat = self._next_look = state.time.boot()
 
     async def run(self) -> None:
         """Poll, for ever."""
@@ -39,6 +40,7 @@ class Poller:
             try:
                 loaded = await self._load()
                 await self._beat()
+                await self._look_around(loaded)
             except StorageError:
                 await self._wait(self._state.door.pause())
             else:
@@ -79,6 +81,16 @@ class Poller:
         info = InstanceInfo(state.settings.instance_id, self._started, state.time.now(), state.registry.ids)
         await state.door.ask(state.door.storage.heartbeat(info))
         self._next_beat = state.time.boot() + state.settings.poll_interval / timedelta(seconds=1) * 0.9
+
+    async def _look_around(self, loaded: int) -> None:
+        """See who else is there, if there may be a burst to share; once in a poll interval at the most."""
+        state, now = self._state, self._state.time.boot()
+        if loaded <= HELPING or now < self._next_look:
+            return
+        lately = state.time.now() - 2 * state.settings.poll_interval
+        others = await state.door.ask(state.door.storage.list_instances())
+        state.instances = tuple(other.instance_id for other in others if other.seen >= lately)
+        self._next_look = now + state.settings.poll_interval / timedelta(seconds=1)
 
     async def _load(self) -> int:
         """Load all that comes due within the horizon, page by page; return how many jobs that were."""

@@ -37,6 +37,8 @@ class State:
     """Jobs whose registration is under way: the storage may know them already."""
     ask_again: dict[str, datetime] = field(default_factory=dict)
     """When to ask again for claims of which nothing was heard; a poll may find such a job held, by that very claim."""
+    instances: tuple[str, ...] = ()
+    """Who shared a burst when last one was ahead."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """The run loop looks again."""
     hurry: asyncio.Event = field(default_factory=asyncio.Event)

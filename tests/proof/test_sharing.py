@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from chrono_async.claims import ClaimAnswer
+from chrono_async.claims import ClaimAnswer, Granted
 from chrono_async.storage import InMemoryStorage
 from chrono_async.storage._table import rules
-from tests.proof.kit import KINDS, MINUTE, START, World, grid
+from tests.proof.kit import KINDS, MINUTE, SECOND, START, World, grid
 
 INSTANCES = [f"instance {n}" for n in range(5)]
 
@@ -83,9 +83,9 @@ async def test_many_jobs_of_many_instances_run_once_each(sim, kind):
 
 
 class FarAway(InMemoryStorage):
-    """A storage that takes its time to answer a claim; it counts the jobs that polls bring."""
+    """A storage that takes its time to answer a claim; it counts what polls bring, and what is asked for in vain."""
 
-    brought = 0
+    brought = in_vain = 0
 
     async def due(self, *args, **kwargs):
         page = await super().due(*args, **kwargs)
@@ -94,6 +94,7 @@ class FarAway(InMemoryStorage):
 
     async def claim(self, requests, owner_id, ttl):
         answer = await super().claim(requests, owner_id, ttl)
+        self.in_vain += sum(not isinstance(verdict, Granted) for verdict in answer.verdicts)
         await asyncio.sleep(0.1)
         return answer
 
@@ -126,3 +127,41 @@ async def test_a_burst_is_not_loaded_again_while_it_is_worked_off(sim):
     async with World(sim, base=storage, is_witnessed=False) as world:
         await _seconds_for_a_burst(world, INSTANCES[:4], storage)
     assert storage.brought == 0
+
+
+@pytest.mark.sim(seeds=range(3))
+async def test_instances_that_know_of_each_other_share_a_burst_and_ask_for_little_in_vain(sim):
+    """Each begins with a share of its own."""
+    storage = FarAway(clock=sim.clock)
+    async with World(sim, base=storage, is_witnessed=False) as world:
+        await _seconds_for_a_burst(world, INSTANCES[:4], storage)
+    assert storage.in_vain <= 1_200
+
+
+@pytest.mark.sim(seeds=range(3))
+async def test_who_is_beaten_to_a_helping_looks_what_is_left(sim):
+    """Strangers meet in the middle of a burst, and would ask for all of it, each."""
+
+    class OfStrangers(FarAway):
+        async def list_instances(self):
+            return []
+
+    storage = OfStrangers(clock=sim.clock)
+    async with World(sim, base=storage, is_witnessed=False) as world:
+        await _seconds_for_a_burst(world, INSTANCES[:2], storage)
+    assert storage.in_vain < 800
+
+
+@pytest.mark.sim(seeds=range(3))
+async def test_the_share_of_an_instance_that_died_is_run_by_others(sim):
+    """They know of it for a while; it is only the order that they go by."""
+    storage = FarAway(clock=sim.clock)
+    async with World(sim, base=storage, is_witnessed=False) as world:
+        for name in INSTANCES[:2]:
+            scheduler = await world.start(name)
+            for n in range(2_000):
+                await scheduler.add_one_shot_job(f"job {n}", "", world.recorder.job, at=START + MINUTE)
+        await sim.until(START + MINUTE - SECOND)
+        await scheduler.stop()
+        await sim.until(START + MINUTE + 2 * SECOND)
+    assert len(world.recorder.runs) == 2_000
