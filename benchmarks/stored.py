@@ -39,7 +39,7 @@ async def measure(size: int, storage: Any) -> Sample:
 async def _register(storage: Any, jobs: Sequence[tuple[str, datetime]]) -> None:
     """Register many at once, as the public verb does one at a time."""
     from chrono_async import JobRecord
-    from chrono_async.storage import Definition
+    from chrono_async.storage import Call, Definition
 
     definition = Definition("{}", "{}")
 
@@ -49,7 +49,7 @@ async def _register(storage: Any, jobs: Sequence[tuple[str, datetime]]) -> None:
     for start in range(0, len(jobs), _CHUNK):
         some = jobs[start : start + _CHUNK]
         records = [JobRecord(job_id, "Job", next_run=at, schedule=definition) for job_id, at in some]
-        await storage._change(records, attrgetter("id"), register, floors=True)  # noqa: SLF001 - see above
+        await storage._change(Call(records, attrgetter("id"), register, floors=True))  # noqa: SLF001 - see above
 
 
 async def _poll(storage: Any) -> float:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..models import Trigger as Trigger
     from ..models import due_of as due_of
     from ..policies import Policies as Policies
+    from ._ledger.ledger import Call as Call
     from ._ledger.ledger import Ledger as Ledger
     from ._ledger.optimistic import OptimisticLedger as OptimisticLedger
     from ._ledger.optimistic import Reading as Reading
@@ -84,6 +85,7 @@ _CLAIMS = (
 """What the leasing verbs are asked and answer: for authors of storages."""
 
 _PIECES = {
+    "Call": "._ledger.ledger",
     "Change": "._ledger.sheet",
     "Floors": "._ledger.sheet",
     "Kept": "._ledger.sheet",
@@ -120,6 +122,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Call",
     "Change",
     "ClaimAnswer",
     "ClaimRequest",

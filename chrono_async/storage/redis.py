@@ -18,6 +18,7 @@ from ..models import Due, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
 from ._doors import in_utc
 from ._ledger.bounds import A_MONTH, Bounds
+from ._ledger.ledger import Call
 from ._ledger.optimistic import Reading, Written
 from ._ledger.recalling import RecallingLedger
 from ._ledger.rows import JobRow, instant_of, microseconds_of
@@ -228,7 +229,7 @@ class RedisStorage(RecallingLedger[JobRow]):
             return [None] * len(asked)
 
         _log.warning("redis: the server's clock has gone back: %d leases are shortened to their length", len(spans))
-        await self._change(list(spans), str, verb)
+        await self._change(Call(list(spans), str, verb))
 
     async def list_instances(self) -> list[InstanceInfo]:
         """Return the instances that were heard of lately."""

@@ -6,12 +6,11 @@ apply the rules, write them back. Calls that come while one is under way wait fo
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TypeVar
 
 from ..claims import DuePage
 from ..clock import Clock, SystemClock
@@ -21,7 +20,7 @@ from ..models import Due, InstanceInfo, JobRecord, RunRecord, place_of
 from ._doors import in_utc, shifted
 from ._hints import Hints
 from ._ledger.bounds import A_MONTH, Bounds
-from ._ledger.ledger import Ledger, Verb
+from ._ledger.ledger import Answer, Call, Item, Ledger
 from ._ledger.rows import JobRow, row_of
 from ._ledger.sheet import Floors, Sheet, Stored
 from ._sqlite.connection import Connection
@@ -30,9 +29,6 @@ from ._sqlite.tables import Question, Tables
 from ._sqlite.thread import Worker
 from ._sqlite.values import is_writable
 from ._table.shelf import Alignment, Moment
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 _NAMESPACE = re.compile(r"(?!sqlite(_|$))[a-z_][a-z0-9_]{0,63}", re.ASCII | re.IGNORECASE)
 _NO_FLOORS = Floors()
@@ -85,22 +81,14 @@ class SQLiteStorage(Ledger):
 
     # ── the database's part of a verb ────────────────────────────────────────────────────────────────────────────────
 
-    async def _change(
-        self,
-        items: Sequence[Item],
-        job_of: Callable[[Item], str],
-        verb: Verb[Item, Answer],
-        *,
-        floors: bool = False,
-        history: bool = False,
-    ) -> tuple[datetime, list[Answer]]:
-        asked = list(items)
-        job_ids = list(dict.fromkeys(map(job_of, asked)))
+    async def _change(self, call: Call[Item, Answer]) -> tuple[datetime, list[Answer]]:
+        asked = list(call.items)
+        job_ids = list(dict.fromkeys(map(call.job_of, asked)))
 
         def step(database: Connection) -> tuple[datetime, list[Answer]]:
             stored = self._tables.read(database, job_ids)
-            sheet = self._sheet(database, stored, floors=floors, history=history)
-            answers = list(verb(sheet.table, sheet.at, asked))
+            sheet = self._sheet(database, stored, floors=call.floors, history=call.history)
+            answers = list(call.verb(sheet.table, sheet.at, asked))
             self._tables.write(database, stored, sheet.changes(job_ids), sheet.at.now)
             if sheet.floors is not None:
                 self._tables.raise_floors(database, sheet.floors)

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from chrono_async.claims import ClaimRequest, Granted, Outcome, PointerMove
 from chrono_async.models import Definition, Due, JobRecord, RunRecord, RunStatus
-from chrono_async.storage import LeasingStorage, RedisStorage
+from chrono_async.storage import Call, LeasingStorage, RedisStorage
 from tests import servers
 
 MINUTE = timedelta(minutes=1)
@@ -66,7 +66,9 @@ def jobs(count: int, next_run: datetime | None = LONG_AGO) -> list[JobRecord]:
 
 async def put(storage: RedisStorage, records: list[JobRecord]) -> None:
     """Save many in a few round trips."""
-    await storage._change(records, attrgetter("id"), lambda table, _, some: [table.save(record) for record in some])
+    await storage._change(
+        Call(records, attrgetter("id"), lambda table, _, some: [table.save(record) for record in some])
+    )
 
 
 async def all_due(storage: LeasingStorage, limit: int = 1000) -> list[Due]:

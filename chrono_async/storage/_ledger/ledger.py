@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from ...claims import (
     ClaimAnswer,
@@ -33,6 +33,19 @@ Answer = TypeVar("Answer")
 Verb = Callable[[Table, Moment, Sequence[Item]], Sequence[Answer]]
 """Works on a table that holds the items' jobs, and gives one answer an item."""
 
+
+class Call(NamedTuple, Generic[Item, Answer]):
+    """A verb, and what it is to work on."""
+
+    items: Sequence[Item]
+    job_of: Callable[[Item], str]
+    verb: Verb[Item, Answer]
+    floors: bool = False
+    """Whether it needs what tokens and revisions have come to in jobs that are gone."""
+    history: bool = False
+    """Whether it needs the jobs' latest runs."""
+
+
 _job_id = attrgetter("job_id")
 _id_of_lease = attrgetter("lease.job_id")
 
@@ -41,29 +54,20 @@ class Ledger:
     """The conditional verbs of both protocols, over `_change`."""
 
     @abstractmethod
-    async def _change(
-        self,
-        items: Sequence[Item],
-        job_of: Callable[[Item], str],
-        verb: Verb[Item, Answer],
-        *,
-        floors: bool = False,
-        history: bool = False,
-    ) -> tuple[datetime, list[Answer]]:
+    async def _change(self, call: Call[Item, Answer]) -> tuple[datetime, list[Answer]]:
         """
         Read the items' jobs, let the verb work on them, and write what it changed, each job in one step with its runs.
 
         A job that somebody else has written meanwhile is read again, and the verb is asked again about its items alone.
-        `floors` and `history` say that the verb needs these too. An exception of the verb's is the caller's, and
-        nothing is written. Returns the storage's time and the answers, in the order of the items.
+        An exception of the verb's is the caller's, and nothing is written. Returns the storage's time and the answers,
+        in the order of the items.
         """
 
     async def _change_one(
         self, job_id: str, verb: Callable[[Table, Moment], Answer], *, floors: bool = False, history: bool = False
     ) -> Answer:
-        _, (answer,) = await self._change(
-            [job_id], str, lambda table, at, _: [verb(table, at)], floors=floors, history=history
-        )
+        call = Call([job_id], str, lambda table, at, _: [verb(table, at)], floors, history)
+        _, (answer,) = await self._change(call)
         return answer
 
     def _hold(self, **texts: str) -> None:
@@ -123,7 +127,7 @@ class Ledger:
         """Grant each request whose job is as the asker saw it, whose time has come, and which nobody holds."""
         self._hold(owner_id=owner_id)
         now, verdicts = await self._change(
-            requests, _job_id, lambda table, at, asked: table.claim(asked, owner_id, ttl, at), floors=True
+            Call(requests, _job_id, lambda table, at, asked: table.claim(asked, owner_id, ttl, at), floors=True)
         )
         return ClaimAnswer(now, verdicts)
 
@@ -134,25 +138,24 @@ class Ledger:
             lost = set(table.renew(asked, ttl, at))
             return [lease not in lost for lease in asked]
 
-        now, renewed = await self._change(leases, _job_id, verb)
+        now, renewed = await self._change(Call(leases, _job_id, verb))
         return RenewAnswer(now, [lease for lease, holds in zip(leases, renewed, strict=True) if not holds])
 
     async def settle(self, outcomes: Sequence[Outcome]) -> SettleAnswer:
         """Write each outcome once, if its token and owner still match."""
-        now, settled = await self._change(outcomes, _id_of_lease, lambda table, at, given: table.settle(given, at))
+        call = Call(outcomes, _id_of_lease, lambda table, at, given: table.settle(given, at))
+        now, settled = await self._change(call)
         stale = [at for at, answer in enumerate(settled) if answer.verdict is SettleVerdict.STALE]
         if stale:  # or was it written before, and its answer lost? The history may know.
-            asked = [outcomes[at] for at in stale]
-            _, again = await self._change(
-                asked, _id_of_lease, lambda table, at, given: table.settle(given, at), history=True
-            )
+            _, again = await self._change(call._replace(items=[outcomes[at] for at in stale], history=True))
             for at, answer in zip(stale, again, strict=True):
                 settled[at] = answer
         return SettleAnswer(now, settled)
 
     async def release(self, releases: Sequence[Release]) -> list[Due | None]:
         """Give leases back unsettled."""
-        _, due = await self._change(releases, _id_of_lease, lambda table, at, given: table.release(given, at))
+        call = Call(releases, _id_of_lease, lambda table, at, given: table.release(given, at))
+        _, due = await self._change(call)
         self._changed()
         return due
 
@@ -163,7 +166,7 @@ class Ledger:
             table.bury_lost(at, asked)
             return [None] * len(asked)
 
-        await self._change(job_ids, str, verb)
+        await self._change(Call(job_ids, str, verb))
 
     # ── what users and pollers do ────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,14 +8,14 @@ has the version that was read. What somebody else was first to write is read and
 import asyncio
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, NamedTuple
 
 from ...errors import StorageCorruptError, StorageError
 from ...models import RunRecord
 from .._table.shelf import Moment
-from .ledger import Answer, Item, Ledger, Verb
+from .ledger import Answer, Call, Item, Ledger
 from .sheet import Change, Floors, Kept, Row, Sheet, Stored
 
 _CHUNK = 500
@@ -78,36 +78,20 @@ class OptimisticLedger(Ledger, Generic[Row]):
     def _note(self, changes: Sequence[Change[Row]], written: Written) -> None:
         """Make of a write what one may."""
 
-    async def _change(
-        self,
-        items: Sequence[Item],
-        job_of: Callable[[Item], str],
-        verb: Verb[Item, Answer],
-        *,
-        floors: bool = False,
-        history: bool = False,
-    ) -> tuple[datetime, list[Answer]]:
+    async def _change(self, call: Call[Item, Answer]) -> tuple[datetime, list[Answer]]:
         """Change the items' jobs, a chunk of them at a time."""
         answers: dict[int, Answer] = {}
-        for chunk in _chunks([job_of(item) for item in items]):
-            now = await self._change_chunk(items, chunk, verb, answers, floors=floors, history=history)
-        return now, [answers[at] for at in range(len(items))]
+        for chunk in _chunks([call.job_of(item) for item in call.items]):
+            now = await self._change_chunk(call, chunk, answers)
+        return now, [answers[at] for at in range(len(call.items))]
 
-    async def _change_chunk(
-        self,
-        items: Sequence[Item],
-        places: Places,
-        verb: Verb[Item, Answer],
-        answers: dict[int, Answer],
-        *,
-        floors: bool,
-        history: bool,
-    ) -> datetime:
+    async def _change_chunk(self, call: Call[Item, Answer], places: Places, answers: dict[int, Answer]) -> datetime:
+        """Change the jobs at these places, and add what is answered to `answers`; return the storage's time."""
         for attempt in range(_TRIES):
-            reading = await self._read(list(places), floors=floors, history=history)
+            reading = await self._read(list(places), floors=call.floors, history=call.history)
             self._heard(reading)
             sheet = Sheet(reading.at, reading.stored, self._row_of, floors=reading.floors, history=reading.history)
-            answers.update(judge(sheet, items, places, verb))
+            answers.update(judge(sheet, call, places))
             now, beaten = await self._write_down(sheet, sheet.changes(places), reading)
             if not beaten:
                 return now
@@ -131,10 +115,10 @@ class OptimisticLedger(Ledger, Generic[Row]):
         return written.now, [change.job_id for change in changes if change.job_id not in written.job_ids]
 
 
-def judge(sheet: Sheet[Row], items: Sequence[Item], places: Places, verb: Verb[Item, Answer]) -> dict[int, Answer]:
+def judge(sheet: Sheet[Row], call: Call[Item, Answer], places: Places) -> dict[int, Answer]:
     """Let the verb work on the sheet; return its answer to the item at each of the places."""
     asked = sorted(at for of_job in places.values() for at in of_job)
-    return dict(zip(asked, verb(sheet.table, sheet.at, [items[at] for at in asked]), strict=True))
+    return dict(zip(asked, call.verb(sheet.table, sheet.at, [call.items[at] for at in asked]), strict=True))
 
 
 def _chunks(job_ids: Sequence[str]) -> Iterator[Places]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from ...clock import DistantClock, SystemClock
 from ...errors import ChronoError
 from .._table.shelf import Moment
-from .ledger import Answer, Item, Verb
+from .ledger import Answer, Call, Item
 from .memory import Memory
 from .optimistic import OptimisticLedger, Places, Reading, Written, judge
 from .sheet import Change, Floors, Row, Sheet, Stored
@@ -57,27 +57,18 @@ class RecallingLedger(OptimisticLedger[Row]):
             }
         )
 
-    async def _change_chunk(
-        self,
-        items: Sequence[Item],
-        places: Places,
-        verb: Verb[Item, Answer],
-        answers: dict[int, Answer],
-        *,
-        floors: bool,
-        history: bool,
-    ) -> datetime:
+    async def _change_chunk(self, call: Call[Item, Answer], places: Places, answers: dict[int, Answer]) -> datetime:
         sent = self._time.boot()
         now, rest = None, places
-        if self._time.is_known and not history:
-            now, rest = await self._change_recalled(items, places, verb, answers)
+        if self._time.is_known and not call.history:
+            now, rest = await self._change_recalled(call, places, answers)
         if rest or now is None:
-            now = await super()._change_chunk(items, rest, verb, answers, floors=floors, history=history)
+            now = await super()._change_chunk(call, rest, answers)
         self._time.observe(now, sent)
         return now
 
     async def _change_recalled(
-        self, items: Sequence[Item], places: Places, verb: Verb[Item, Answer], answers: dict[int, Answer]
+        self, call: Call[Item, Answer], places: Places, answers: dict[int, Answer]
     ) -> tuple[datetime | None, Places]:
         """Change what can be changed unread; return the storage's time, if it was asked, and the places of the rest."""
         recalled, now = self._memory.take(places), self._time.now()
@@ -85,7 +76,7 @@ class RecallingLedger(OptimisticLedger[Row]):
             return None, places
         sheet = Sheet(Moment(now, now.timestamp()), recalled, self._row_of, floors=self._floors)
         try:
-            found = judge(sheet, items, {job_id: places[job_id] for job_id in recalled}, verb)
+            found = judge(sheet, call, {job_id: places[job_id] for job_id in recalled})
         except ChronoError:
             return None, places
         changes = sheet.changes(recalled)
