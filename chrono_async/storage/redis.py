@@ -121,10 +121,16 @@ class RedisStorage(RecallingLedger[JobRow]):
             )
 
     async def _write(
-        self, changes: Sequence[Change[JobRow]], floors: Floors | None, *, by: datetime | None = None
+        self,
+        changes: Sequence[Change[JobRow]],
+        floors: Floors | None,
+        *,
+        as_of: datetime | None = None,
+        until: datetime | None = None,
     ) -> Written:
         words = words_of_changes(changes)
-        terms = (*(floors or Floors()), *self._bounds[:2], "" if by is None else microseconds_of(by))
+        time = ("" if moment is None else microseconds_of(moment) for moment in (as_of, until))
+        terms = (*(floors or Floors()), *self._bounds[:2], *time)
         now, version, taken = await self._link.run(link.WRITE, *words, *terms)
         written = {change.job_id for change, flag in zip(changes, taken, strict=True) if flag == ord("1")}
         return Written(instant_of(int(now)), written, int(version))

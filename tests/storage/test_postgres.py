@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -20,9 +21,11 @@ from chrono_async.storage import (
     ClaimRequest,
     Granted,
     Held,
+    Moment,
     Outcome,
     PointerMove,
     PostgresStorage,
+    Reading,
     Release,
     SettleVerdict,
     Trigger,
@@ -30,6 +33,7 @@ from chrono_async.storage import (
 )
 from chrono_async.storage._ledger.rows import COLUMNS, RUN_COLUMNS
 from chrono_async.storage._ledger.sheet import Change
+from chrono_async.storage._postgres.ledger import PostgresLedger
 from chrono_async.storage._postgres.statements import Statements
 from chrono_async.testing._contract_steps import job, run_of
 from tests import servers
@@ -612,6 +616,29 @@ async def test_a_lock_that_outlasts_its_length_is_cut(
     assert record.lease_until == due["a"]
     assert due["a"] <= datetime.now(UTC) + MINUTE
     assert await db.fetch(f"SELECT * FROM {namespace}_jobs WHERE id = 'b'") == untouched  # noqa: S608
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_what_was_decided_before_the_clock_went_back_is_decided_again(
+    make: Make, now: datetime, monkeypatch: pytest.MonkeyPatch, *, is_there: bool
+) -> None:
+    """Else a lock could last for its ttl and an hour, and nobody would notice."""
+    storage, real, readings = make(), PostgresLedger._read, list[datetime]()
+    if is_there:
+        await storage.register(job("a", now))
+
+    async def an_hour_ahead_at_first(*args: Any, **options: Any) -> Reading[Any]:
+        reading = await real(*args, **options)
+        readings.append(reading.at.now + timedelta(hours=0 if readings else 1))
+        return reading._replace(at=Moment(readings[-1], readings[-1].timestamp()))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PostgresLedger, "_read", an_hour_ahead_at_first)
+        assert await make().acquire_lock("a", "dead", MINUTE)
+    assert len(readings) == 2
+    if is_there:
+        (held,) = (await storage.due(now, now + 3 * MINUTE)).due
+        assert held.when <= readings[1] + MINUTE
 
 
 async def test_a_clock_that_is_set_back_is_noticed_by_who_is_alive(make: Make, now: datetime) -> None:

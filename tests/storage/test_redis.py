@@ -10,9 +10,10 @@ import pytest
 from chrono_async.claims import Granted, Moved, Outcome, PointerMove
 from chrono_async.errors import JobNotFoundError
 from chrono_async.models import InstanceInfo, JobRecord, RunRecord, RunStatus
-from chrono_async.storage import RedisStorage
+from chrono_async.storage import Moment, Reading, RedisStorage
 from chrono_async.storage._ledger.memory import Memory
 from chrono_async.storage._ledger.sheet import Kept, Stored
+from chrono_async.storage._redis import link
 from chrono_async.storage._redis.rows import FARTHEST
 
 from .redis_steps import (
@@ -297,6 +298,26 @@ async def test_a_lease_from_the_future_is_shortened_to_its_length(
     )
 
 
+async def test_what_was_decided_before_the_clock_went_back_is_decided_again(
+    open_: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a lease could last for its ttl and an hour, and nobody would notice."""
+    storage, real, readings = open_(), RedisStorage._read, list[datetime]()
+    await put(storage, jobs(1))
+
+    async def an_hour_ahead_at_first(*args: Any, **options: Any) -> Reading[Any]:
+        reading = await real(*args, **options)
+        readings.append(reading.at.now + timedelta(hours=0 if readings else 1))
+        return reading._replace(at=Moment(readings[-1], readings[-1].timestamp()))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RedisStorage, "_read", an_hour_ahead_at_first)
+        assert await open_().acquire_lock("job 00000", "dead", TTL)
+    assert len(readings) == 2
+    (held,) = (await storage.due(readings[1], readings[1] + MINUTE)).due
+    assert held.when <= readings[1] + TTL
+
+
 async def an_hour_ahead(
     storage: RedisStorage, job_id: str, admin: Any, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +325,8 @@ async def an_hour_ahead(
     real, hour = storage._link.run, 3_600_000_000
 
     async def ahead(script: Any, *words: Any) -> list[Any]:
+        if script is link.WRITE:
+            words = (*words[:-2], "", "")  # any time will do
         now, *rest = await real(script, *words)
         return [str(int(now) + hour).encode(), *rest]
 

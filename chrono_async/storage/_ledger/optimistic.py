@@ -78,6 +78,9 @@ class OptimisticLedger(Ledger, Generic[Row]):
     def _note(self, changes: Sequence[Change[Row]], written: Written) -> None:
         """Make of a write what one may."""
 
+    async def _write_sheet(self, sheet: Sheet[Row], changes: Sequence[Change[Row]]) -> Written:
+        return await self._write(changes, sheet.floors)
+
     async def _change(self, call: Call[Item, Answer]) -> tuple[datetime, list[Answer]]:
         """Change the items' jobs, a chunk of them at a time."""
         answers: dict[int, Answer] = {}
@@ -110,7 +113,7 @@ class OptimisticLedger(Ledger, Generic[Row]):
                 raise StorageCorruptError(
                     f"what is stored of job {change.job_id!r} cannot be read; it is left as it is"
                 )
-        written = await self._write(changes, sheet.floors)
+        written = await self._write_sheet(sheet, changes)
         self._note(changes, written)
         return written.now, [change.job_id for change in changes if change.job_id not in written.job_ids]
 

@@ -9,7 +9,7 @@ as ever: no answer that was not written is given on what is only recalled.
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ...clock import DistantClock, SystemClock
 from ...errors import ChronoError
@@ -20,6 +20,7 @@ from .optimistic import OptimisticLedger, Places, Reading, Written, judge
 from .sheet import Change, Floors, Row, Sheet, Stored
 
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
+_SOON = timedelta(seconds=1)
 
 
 class RecallingLedger(OptimisticLedger[Row]):
@@ -32,9 +33,18 @@ class RecallingLedger(OptimisticLedger[Row]):
 
     @abstractmethod
     async def _write(
-        self, changes: Sequence[Change[Row]], floors: Floors | None, *, by: datetime | None = None
+        self,
+        changes: Sequence[Change[Row]],
+        floors: Floors | None,
+        *,
+        as_of: datetime | None = None,
+        until: datetime | None = None,
     ) -> Written:
-        """With `by`, write only if the storage's clock shows that, or a little more."""
+        """Write only if the storage's clock shows no less than `as_of` and no more than `until`, if these are given."""
+
+    async def _write_sheet(self, sheet: Sheet[Row], changes: Sequence[Change[Row]]) -> Written:
+        """Not if the clock has gone back since it was read: leases would last longer by as much."""
+        return await self._write(changes, sheet.floors, as_of=sheet.at.now)
 
     def _heard(self, reading: Reading[Row]) -> None:
         self._raise(reading.floors)
@@ -84,7 +94,7 @@ class RecallingLedger(OptimisticLedger[Row]):
         self._memory.note({job_id: stored for job_id, stored in recalled.items() if job_id not in changed})
         if not changes:
             return None, places
-        written = await self._write(changes, sheet.floors, by=now)
+        written = await self._write(changes, sheet.floors, as_of=now, until=now + _SOON)
         self._note(changes, written)
         if 2 * len(written.job_ids) < len(changes):
             self._memory.keep_held()  # others are at work: what they may have changed is better read at once

@@ -49,11 +49,16 @@ class PostgresLedger(RecallingLedger[JobRow]):
         )
 
     async def _write(
-        self, changes: Sequence[Change[JobRow]], floors: Floors | None, *, by: datetime | None = None
+        self,
+        changes: Sequence[Change[JobRow]],
+        floors: Floors | None,
+        *,
+        as_of: datetime | None = None,
+        until: datetime | None = None,
     ) -> Written:
         """Write all that was not changed by somebody else, in one statement."""
         places = places_to_write(changes)
-        arguments = [*arguments_of(changes, places, floors, with_runs=self._history > 0), by]
+        arguments = [*arguments_of(changes, places, floors, with_runs=self._history > 0), as_of, until]
         try:
             ((now, job_ids, version),) = await self._fetch(write([COLUMNS[place] for place in places]), *arguments)
         except ConflictError:

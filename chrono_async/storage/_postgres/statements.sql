@@ -14,7 +14,7 @@ FROM chrono_meta m LEFT JOIN chrono_jobs j ON j.id = ANY ($1::text[]);
 SELECT FROM chrono_jobs WHERE id = $1 FOR UPDATE;
 
 -- name: write
--- What was decided as of a certain time is written only if it is that time by the clock here, or a little later.
+-- What was decided as of a certain time is written only if the clock here shows no less, and no more than it may.
 -- Rows are locked in the order of their ids, so that no two such statements can wait for each other. A row whose
 -- version has changed by the time its lock is free is none of `held`: somebody else was first. No two lists are joined,
 -- and `IS TRUE` has the ids that were written hashed: the planner, which thinks lists short, would go through all pairs.
@@ -22,7 +22,7 @@ WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::boolean[], {arrays}) AS g (was, gone, {columns})
 ), held AS MATERIALIZED (
     SELECT g.* FROM given g JOIN chrono_jobs j ON j.id = g.id AND j.version = g.was
-    WHERE {by} IS NULL OR statement_timestamp() BETWEEN {by} AND {by} + interval '1 second'
+    WHERE {is_in_time}
     ORDER BY j.id FOR UPDATE OF j
 ), updated AS (
     UPDATE chrono_jobs j
@@ -41,7 +41,7 @@ WITH given AS (
     SELECT pg_current_xact_id()::text::bigint,
            CASE WHEN g.lock_owner IS NOT NULL THEN g.lock_until - {now} END,
            {g.columns}
-    FROM given g WHERE g.was = 0 AND NOT g.gone ORDER BY g.id
+    FROM given g WHERE g.was = 0 AND NOT g.gone AND {is_in_time} ORDER BY g.id
     ON CONFLICT (id) DO NOTHING
     RETURNING id, version
 ), written AS (

@@ -44,11 +44,16 @@ class Ledger(RecallingLedger[JobRow]):
         return Reading(Moment(server.now, server.now.timestamp()), stored, server.floors)
 
     async def _write(
-        self, changes: Sequence[Change[JobRow]], floors: Floors | None, *, by: datetime | None = None
+        self,
+        changes: Sequence[Change[JobRow]],
+        floors: Floors | None,
+        *,
+        as_of: datetime | None = None,
+        until: datetime | None = None,
     ) -> Written:
         self.asked.append("write")
         server = self.server
-        if by is not None and not by <= server.now <= by + SECOND:
+        if not (as_of or server.now) <= server.now <= (until or server.now):
             return Written(server.now, ())
         server.version, server.floors = server.version + 1, floors or server.floors
         return Written(server.now, {change.job_id for change in changes if self._put(change)}, server.version)
