@@ -99,6 +99,7 @@ class Desk:
             await self._ask_the_time()
 
     async def _ask_the_time(self) -> None:
+        """Ask it even where it is known, since the storage's clock may have been set: who resumes a job does so now."""
         state, now = self._state, self._state.time.now()
         await state.door.ask_dated(state.door.storage.due(now, now, limit=1))
 
@@ -190,6 +191,7 @@ class Desk:
             next_run = self._resumed(record)
             return state.door.storage.resume(job_id, revision=record.revision, next_run=next_run)
 
+        await self._ask_the_time()
         record = await self._change(job_id, write)
         state.arm(due_of(record, record.lease_until))
         self._tell(JobResumed, job_id)
@@ -198,8 +200,10 @@ class Desk:
     async def reschedule(self, job_id: str, schedule: Schedule) -> JobInfo:
         """Give the job another schedule, from now on."""
         state = self._state
+        _check_schedule(schedule)
+        await self._ask_the_time()
         bound = bind(
-            _check_schedule(schedule),
+            schedule,
             job_id=job_id,
             timezone=state.settings.timezone,
             now=state.time.now(),

@@ -130,6 +130,26 @@ async def test_a_time_that_was_told_late_does_not_keep_a_job_from_being_reschedu
     assert len(world.recorder.runs) >= 8
 
 
+@pytest.mark.parametrize("verb", ["resume", "reschedule"])
+async def test_who_sets_a_job_counts_from_what_the_storages_clock_shows_by_now(sim, verb):
+    """Even if it was set back a moment ago, and no poll has told of that yet: else a job would rest for an hour."""
+    server = sim.clock.skewed(timedelta(0))
+    async with World(sim, base=InMemoryStorage(clock=server), next_run_may_go_back=True) as world:
+        scheduler = await world.start()
+        await scheduler.add_interval_job("a", "A", world.recorder.job, MINUTE)
+        await scheduler.pause_job("a")
+        await sim.advance(2 * HOUR)
+        server.step(-HOUR)
+        if verb == "resume":
+            await scheduler.resume_job("a")
+        else:
+            await scheduler.reschedule_job("a", IntervalSchedule(SECOND))
+            await scheduler.resume_job("a")
+        assert server.now() < world.record("a").next_run <= server.now() + MINUTE
+        await sim.advance(2 * MINUTE)
+    assert len(world.recorder.runs) >= 2
+
+
 NEW_YORK, LORD_HOWE = "America/New_York", "Australia/Lord_Howe"
 
 
