@@ -6,6 +6,7 @@ of them in vain.
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 from zlib import crc32
@@ -34,6 +35,11 @@ def in_turn(dues: list[Due], instances: Sequence[str], mine: str) -> list[Due]:
         shares[crc32(due.job_id.encode(errors="surrogatepass")) % len(shares)].append(due)
     own, *others = _from(sorted(instances).index(mine), shares)
     return own + [due for share in others for due in reversed(share)]
+
+
+def is_burst(dues: Iterable[Due]) -> bool:
+    """Whether more is due at one instant than is claimed at once."""
+    return max(Counter(due.when for due in dues).values(), default=0) > HELPING
 
 
 def elsewhere(items: Iterable[Item]) -> list[Item]:

@@ -89,6 +89,7 @@ class Desk:
         job.revision = record.revision
         state.registry.add(job)
         state.unknown.discard(job.id)
+        state.foreign.pop(job.id, None)
         state.arm(due_of(record, record.lease_until))
         self._tell(JobAdded, job.id)
         return self._info(record)

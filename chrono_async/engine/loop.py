@@ -256,17 +256,23 @@ class RunLoop:
     async def _see_what_is_left(self) -> None:
         """Others were first with most of a helping: go on with what is still to be had, anywhere in it."""
         state, now = self._state, self._state.time.now()
+        look = state.door.storage.due(now, now + _REARM, exclude=state.unknown, limit=_MOST_LOOKED_AT)
         try:
-            page = await state.door.ask_dated(
-                state.door.storage.due(now, now, exclude=state.unknown, limit=_MOST_LOOKED_AT)
-            )
+            page = await state.door.ask_dated(look)
         except StorageError:
             return
         if not page.more:
             left = {due.job_id for due in page.due}
-            self._ready = {job_id: candidate for job_id, candidate in self._ready.items() if job_id in left}
+            self._ready = {
+                job_id: ready for job_id, ready in self._ready.items() if job_id in left or self._is_own(ready)
+            }
             self._is_behind = True
         self._ready = dict(elsewhere(self._ready.items()))
+
+    def _is_own(self, candidate: _Candidate) -> bool:
+        """Whether no look at the storage would bring it again: it is held by this instance, perhaps unknowingly."""
+        due, state = candidate[0], self._state
+        return due.job_id in self._unanswered or due.trigger is not None or bool(state.runs.of(due.job_id))
 
     def _take_in(self, claim: Claim, verdict: ClaimVerdict, now: datetime, trust_until: float) -> None:
         state = self._state

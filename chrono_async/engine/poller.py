@@ -7,13 +7,16 @@ So an instance holds only its horizon, whatever the storage's size, and finds ot
 import asyncio
 import logging
 import random
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from ..errors import JobNotFoundError, StorageError
 from ..events import JobUnknown
 from ..models import Due, InstanceInfo
-from .bursts import HELPING
+from .bursts import is_burst
 from .planner import horizon_end
+from .registry import LocalJob
 from .state import State
 
 _logger = logging.getLogger("chrono_async")
@@ -22,7 +25,14 @@ _PAGE = 1000
 _SHORTEST_PAUSE = 0.01
 _PAUSE_A_JOB = 0.0001
 """A few times what it takes to load one: while others add thousands, the list is not read again for each of them."""
-_MOST_UNKNOWN = 10_000
+_MOST_LEFT_OUT = 10_000
+
+
+class _Loaded(NamedTuple):
+    """What a poll has brought: how many jobs, and whether there is a burst among them."""
+
+    jobs: int
+    has_burst: bool
 
 
 class Poller:
@@ -31,7 +41,8 @@ class Poller:
     def __init__(self, state: State) -> None:
         self._state = state
         self._started = state.time.now()
-        self._next_beat = self._next_look = state.time.boot()
+        self._interval = state.settings.poll_interval / timedelta(seconds=1)
+        self._next_beat = self._next_look = self._next_full = state.time.boot()
 
     async def run(self) -> None:
         """Poll, for ever."""
@@ -40,12 +51,11 @@ class Poller:
             try:
                 loaded = await self._load()
                 await self._beat()
-                await self._look_around(loaded)
             except StorageError:
                 await self._wait(self._state.door.pause())
             else:
-                poll_interval = self._state.settings.poll_interval / timedelta(seconds=1)
-                await self._wait(poll_interval * random.uniform(0.9, 1), after=loaded)
+                await self._look_around(loaded)
+                await self._wait(self._interval * random.uniform(0.9, 1), after=loaded.jobs)
 
     async def listen(self) -> None:
         """Hurry whenever the storage hints that another instance has changed something, for ever."""
@@ -80,44 +90,56 @@ class Poller:
             return
         info = InstanceInfo(state.settings.instance_id, self._started, state.time.now(), state.registry.ids)
         await state.door.ask(state.door.storage.heartbeat(info))
-        self._next_beat = state.time.boot() + state.settings.poll_interval / timedelta(seconds=1) * 0.9
+        self._next_beat = self._in_an_interval()
 
-    async def _look_around(self, loaded: int) -> None:
-        """See who else is there, if there may be a burst to share; once in a poll interval at the most."""
-        state, now = self._state, self._state.time.boot()
-        if loaded <= HELPING or now < self._next_look:
+    async def _look_around(self, loaded: _Loaded) -> None:
+        """See who else is there, if there is a burst to share; once in a poll interval at the most."""
+        state = self._state
+        if not loaded.has_burst or state.time.boot() < self._next_look:
             return
+        self._next_look = self._in_an_interval()
         lately = state.time.now() - 2 * state.settings.poll_interval
-        others = await state.door.ask(state.door.storage.list_instances())
+        try:
+            others = await state.door.ask(state.door.storage.list_instances())
+        except StorageError:
+            return  # what is known of the others serves on
         state.instances = tuple(other.instance_id for other in others if other.seen >= lately)
-        self._next_look = now + state.settings.poll_interval / timedelta(seconds=1)
 
-    async def _load(self) -> int:
-        """Load all that comes due within the horizon, page by page; return how many jobs that were."""
-        state, last, more, loaded = self._state, None, True, 0
+    def _in_an_interval(self) -> float:
+        return self._state.time.boot() + self._interval * 0.9
+
+    async def _load(self) -> _Loaded:
+        """
+        Load all that comes due within the horizon, page by page.
+
+        Jobs that have no function here are looked at once in a poll interval, and left out where there is a hurry.
+        """
+        state, last, more, jobs, has_burst = self._state, None, True, 0, False
+        before: Mapping[str, datetime | None] = {}
+        skip, is_full = state.unknown | state.foreign.keys(), state.time.boot() >= self._next_full
+        if is_full:
+            self._next_full = self._in_an_interval()
+            before, state.foreign, skip = state.foreign, {}, state.unknown
         while more:
             now = state.time.now()
             until = horizon_end(now, state.horizon)
-            page = await state.door.ask_dated(
-                state.door.storage.due(now, until, exclude=state.unknown, limit=_PAGE, after=last)
-            )
+            page = await state.door.ask_dated(state.door.storage.due(now, until, exclude=skip, limit=_PAGE, after=last))
             for due in page.due:
-                await self._take_in(due)
-            loaded += len(page.due)
+                job = state.registry.get(due.job_id)
+                if job is not None:
+                    await self._take_in(due, job)
+                else:
+                    self._leave_alone(due, before.get(due.job_id), page.now, is_full=is_full)
+            jobs, has_burst = jobs + len(page.due), has_burst or is_burst(page.due)
             more, last = page.more, page.due[-1] if page.due else last
             await asyncio.sleep(0)  # a long list must not hold up the loop
-        return loaded
+        return _Loaded(jobs, has_burst)
 
-    async def _take_in(self, due: Due) -> None:
-        state = self._state
-        job = state.registry.get(due.job_id)
-        if job is None:
-            self._note_unknown(due)
-            return
+    async def _take_in(self, due: Due, job: LocalJob) -> None:
         if due.revision != job.revision:
             await self._refresh(due.job_id)
         if job.revision == due.revision:
-            state.arm(due)
+            self._state.arm(due)
 
     async def _refresh(self, job_id: str) -> None:
         """Somebody has rescheduled the job: go by what they said."""
@@ -130,13 +152,14 @@ class Poller:
         if job is not None:
             job.adopt(record)
 
-    def _note_unknown(self, due: Due) -> None:
-        """Leave a job alone that is not ours; if nobody else takes it either, and we had time to add it, say so."""
-        state, now = self._state, self._state.time.now()
-        if now - max(due.when, self._started) < state.settings.poll_interval:
+    def _leave_alone(self, due: Due, before: datetime | None, now: datetime, *, is_full: bool) -> None:
+        """Leave it to others; if it was due `before` and nobody has taken it since, nor adds it here, say so once."""
+        state = self._state
+        if len(state.foreign) + len(state.unknown) >= _MOST_LEFT_OUT:
             return
-        if due.job_id in state.unknown or due.job_id in state.adding or len(state.unknown) >= _MOST_UNKNOWN:
+        if due.when > now or due.when != before or due.job_id in state.adding:
+            state.foreign[due.job_id] = due.when if is_full and due.when <= now else None
             return
         state.unknown.add(due.job_id)
         _logger.warning("job %r has been due since %s, and nobody here has a function for it", due.job_id, due.when)
-        state.bus.tell(JobUnknown(now, due.job_id))
+        state.bus.tell(JobUnknown(state.time.now(), due.job_id))

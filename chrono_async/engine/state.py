@@ -33,6 +33,9 @@ class State:
     results: Results = field(default_factory=Results)
     runs: RunTable = field(default_factory=RunTable)
     unknown: set[str] = field(default_factory=set)
+    """Jobs that nobody has taken for a poll, and of which that was told."""
+    foreign: dict[str, datetime | None] = field(default_factory=dict)
+    """Jobs that have no function here, and what of them was due when the poller last looked at them."""
     adding: set[str] = field(default_factory=set)
     """Jobs whose registration is under way: the storage may know them already."""
     ask_again: dict[str, datetime] = field(default_factory=dict)
@@ -61,7 +64,7 @@ class State:
 
     def begin(self) -> None:
         """Begin a new life: what belonged to the last one, perhaps on another event loop, is forgotten."""
-        self.runs, self.unknown, self.ask_again = RunTable(), set(), {}
+        self.runs, self.unknown, self.foreign, self.ask_again = RunTable(), set(), {}, {}
         self.wake, self.hurry, self.draining = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def _wake(self) -> None:

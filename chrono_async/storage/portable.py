@@ -150,10 +150,14 @@ class PortableStorage(InTurn):
         return Held(now + min(_ASK_AGAIN, ttl / 3))
 
     async def _claim_locked(self, record: JobRecord, request: ClaimRequest, owner: str, ttl: timedelta) -> ClaimVerdict:
+        now = self._clock.now()
         mine = rules.regrant(record, request, owner)
         if mine is not None:
+            flight = rules.flight_of(record, mine.lease)
+            if flight is not None:
+                rules.renew_flight(record, flight, now + ttl)
+                await self._inner.save(record)
             return mine
-        now = self._clock.now()
         refused = rules.refuse(record, request, now)
         if refused is not None:
             return refused

@@ -87,6 +87,19 @@ class Tokens(Steps):
         self.pass_time(clock, ttl * 2 / 3)
         assert isinstance(await self.claim_due(leasing, "a", owner="you/1", ttl=ttl), Held)
 
+    async def test_a_flight_that_is_asked_for_again_lasts_from_then(
+        self, leasing: LeasingStorage, now: datetime, ttl: timedelta
+    ) -> None:
+        """As any other claim does."""
+        await leasing.register(job("a", now, options=Policies(overlap=Overlap.ALLOW)))
+        request = (await self.request(leasing, "a"))._replace(moves=True, moves_to=now + 60 * MINUTE, frees=True)
+        await leasing.claim([request], "me/1", ttl)
+        (before,) = (await leasing.get_job("a")).flights
+        await leasing.claim([request], "me/1", ttl * 10)
+        (after,) = (await leasing.get_job("a")).flights
+        assert after.token == before.token
+        assert after.lease_until - before.lease_until >= ttl * 8
+
     async def test_manual_and_flying_claims_are_answered_the_same_when_asked_again(
         self, leasing: LeasingStorage, now: datetime
     ) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from chrono_async.claims import ClaimAnswer, Granted
+from chrono_async.errors import StorageError
 from chrono_async.storage import InMemoryStorage
 from chrono_async.storage._table import rules
 from tests.proof.kit import KINDS, MINUTE, SECOND, START, World, grid
@@ -99,6 +100,22 @@ class FarAway(InMemoryStorage):
         return answer
 
 
+class Strangers(FarAway):
+    """One on which no instance knows of another, so that they meet; it loses the answer to the first claim of one."""
+
+    loses_an_answer_to = ""
+
+    async def list_instances(self):
+        return []
+
+    async def claim(self, requests, owner_id, ttl):
+        answer = await super().claim(requests, owner_id, ttl)
+        if self.loses_an_answer_to and owner_id.startswith(self.loses_an_answer_to) and len(requests) > 1:
+            self.loses_an_answer_to = ""
+            raise StorageError("nobody knows what became of it")
+        return answer
+
+
 async def _seconds_for_a_burst(world, names, storage):
     """Let instances share 2,000 jobs that are due at one instant: ten claims, if nobody asks for what another has."""
     for name in names:
@@ -141,12 +158,7 @@ async def test_instances_that_know_of_each_other_share_a_burst_and_ask_for_littl
 @pytest.mark.sim(seeds=range(3))
 async def test_who_is_beaten_to_a_helping_looks_what_is_left(sim):
     """Strangers meet in the middle of a burst, and would ask for all of it, each."""
-
-    class OfStrangers(FarAway):
-        async def list_instances(self):
-            return []
-
-    storage = OfStrangers(clock=sim.clock)
+    storage = Strangers(clock=sim.clock)
     async with World(sim, base=storage, is_witnessed=False) as world:
         await _seconds_for_a_burst(world, INSTANCES[:2], storage)
     assert storage.in_vain < 800
@@ -165,3 +177,30 @@ async def test_the_share_of_an_instance_that_died_is_run_by_others(sim):
         await scheduler.stop()
         await sim.until(START + MINUTE + 2 * SECOND)
     assert len(world.recorder.runs) == 2_000
+
+
+@pytest.mark.sim(seeds=range(3))
+async def test_who_looks_what_is_left_forgets_no_claim_of_its_own(sim):
+    """The storage shows a job as held whose claim was granted, though the answer was lost."""
+    storage = Strangers(clock=sim.clock)
+    async with World(sim, base=storage, is_witnessed=False) as world:
+        storage.loses_an_answer_to = INSTANCES[0]
+        assert await _seconds_for_a_burst(world, INSTANCES[:2], storage) < 30
+
+
+@pytest.mark.sim(seeds=range(3))
+async def test_who_looks_what_is_left_forgets_no_run_that_is_to_be_cancelled(sim):
+    """It holds the job itself, whose next fire time waits for a place like any other."""
+    storage = Strangers(clock=sim.clock)
+    async with World(sim, base=storage, is_witnessed=False) as world:
+        both = [
+            await world.start(name, max_concurrent_runs=3, lock_ttl=300, storage_poll_interval=30)
+            for name in INSTANCES[:2]
+        ]
+        for n in range(40):
+            for scheduler in both:
+                job = (f"job {n}", "", world.recorder.job)
+                await scheduler.add_one_shot_job(*job, at=START + MINUTE, args=(0.5 + n % 7 / 7,))
+        await both[0].add_interval_job("x", "", world.recorder.job, 30, args=(600,), overlap="cancel_running")
+        await sim.until(START + 5 * MINUTE)
+    assert all(run.end - run.start < MINUTE for run in world.recorder.of("x"))

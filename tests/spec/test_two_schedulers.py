@@ -171,6 +171,27 @@ async def test_a_job_that_somebody_else_runs_in_time_is_told_to_nobody(sim, stor
     assert len([run for run in recorder.runs if run.job_id == "theirs"]) > 80
 
 
+@pytest.mark.parametrize("ahead", [-2, 0, 2])
+async def test_a_job_that_nobody_takes_is_told_of_by_whatever_clock(sim, ahead):
+    """Not at once, since it may be added yet, and not much later; nor because a clock was set."""
+    server = sim.clock.skewed(timedelta(hours=ahead))
+    storage = InMemoryStorage(clock=server)
+    await AsyncScheduler(storage=storage, clock=server).add_interval_job("theirs", "", work, 10)
+    await sim.advance(600)
+    async with (
+        AsyncScheduler(storage=storage, clock=sim.clock) as a,
+        AsyncScheduler(storage=storage, clock=sim.clock) as b,
+    ):
+        await b.add_interval_job("b's", "", work, 20)
+        await sim.advance(20)
+        assert a.health().unknown_jobs == ()
+        await sim.advance(60)
+        assert a.health().unknown_jobs == ("theirs",)
+        server.step(timedelta(hours=1))
+        await sim.advance(200)
+        assert a.health().unknown_jobs == ("theirs",)
+
+
 async def test_it_is_known_as_soon_as_its_function_is_here(sim, storage):
     recorder = Recorder(sim.clock)
     await AsyncScheduler(storage=storage, clock=sim.clock).add_interval_job("ours", "", work, 10)

@@ -43,8 +43,8 @@ class RecallingLedger(OptimisticLedger[Row]):
         """Write only if the storage's clock shows no less than `as_of` and no more than `until`, if these are given."""
 
     async def _write_sheet(self, sheet: Sheet[Row], changes: Sequence[Change[Row]]) -> Written:
-        """Not if the clock has gone back since it was read: leases would last longer by as much."""
-        return await self._write(changes, sheet.floors, as_of=sheet.at.now)
+        """Not if the clock has gone back since it was read: leases would last longer by as much, but for a hair."""
+        return await self._write(changes, sheet.floors, as_of=sheet.at.now - _SOON)
 
     def _heard(self, reading: Reading[Row]) -> None:
         self._raise(reading.floors)

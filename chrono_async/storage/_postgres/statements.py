@@ -100,8 +100,6 @@ def _about(columns: Sequence[str]) -> Mapping[str, str]:
         "run_arrays": _arrays(RUN_COLUMNS, _RUN_TYPES, first=first_of_run),
         "token_floor": f"${floors}::bigint",
         "revision_floor": f"${floors + 1}::bigint",
-        "is_in_time": (
-            f"COALESCE(statement_timestamp() >= ${floors + 2}::timestamptz, TRUE)"
-            f" AND COALESCE(statement_timestamp() <= ${floors + 3}::timestamptz, TRUE)"
-        ),
+        "earliest": f"${floors + 2}::timestamptz",
+        "latest": f"${floors + 3}::timestamptz",
     }

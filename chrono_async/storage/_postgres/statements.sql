@@ -20,9 +20,10 @@ SELECT FROM chrono_jobs WHERE id = $1 FOR UPDATE;
 -- and `IS TRUE` has the ids that were written hashed: the planner, which thinks lists short, would go through all pairs.
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::boolean[], {arrays}) AS g (was, gone, {columns})
+    WHERE ({earliest} IS NULL OR {earliest} <= statement_timestamp())
+      AND ({latest} IS NULL OR statement_timestamp() <= {latest})
 ), held AS MATERIALIZED (
     SELECT g.* FROM given g JOIN chrono_jobs j ON j.id = g.id AND j.version = g.was
-    WHERE {is_in_time}
     ORDER BY j.id FOR UPDATE OF j
 ), updated AS (
     UPDATE chrono_jobs j
@@ -41,7 +42,7 @@ WITH given AS (
     SELECT pg_current_xact_id()::text::bigint,
            CASE WHEN g.lock_owner IS NOT NULL THEN g.lock_until - {now} END,
            {g.columns}
-    FROM given g WHERE g.was = 0 AND NOT g.gone AND {is_in_time} ORDER BY g.id
+    FROM given g WHERE g.was = 0 AND NOT g.gone ORDER BY g.id
     ON CONFLICT (id) DO NOTHING
     RETURNING id, version
 ), written AS (
