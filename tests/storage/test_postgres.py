@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -21,11 +20,9 @@ from chrono_async.storage import (
     ClaimRequest,
     Granted,
     Held,
-    Moment,
     Outcome,
     PointerMove,
     PostgresStorage,
-    Reading,
     Release,
     SettleVerdict,
     Trigger,
@@ -39,6 +36,7 @@ from chrono_async.testing._contract_steps import job, run_of
 from tests import servers
 from tests.chaos.proxy import Proxy
 
+from .set_clocks import an_hour_ahead_at_first
 from .transaction_pooler import transaction_pooler
 
 MINUTE = timedelta(minutes=1)
@@ -623,22 +621,16 @@ async def test_what_was_decided_before_the_clock_went_back_is_decided_again(
     make: Make, now: datetime, monkeypatch: pytest.MonkeyPatch, *, is_there: bool
 ) -> None:
     """Else a lock could last for its ttl and an hour, and nobody would notice."""
-    storage, real, readings = make(), PostgresLedger._read, list[datetime]()
+    storage, told = make(), list[datetime]()
     if is_there:
         await storage.register(job("a", now))
-
-    async def an_hour_ahead_at_first(*args: Any, **options: Any) -> Reading[Any]:
-        reading = await real(*args, **options)
-        readings.append(reading.at.now + timedelta(hours=0 if readings else 1))
-        return reading._replace(at=Moment(readings[-1], readings[-1].timestamp()))
-
     with monkeypatch.context() as patch:
-        patch.setattr(PostgresLedger, "_read", an_hour_ahead_at_first)
+        patch.setattr(PostgresLedger, "_read", an_hour_ahead_at_first(PostgresLedger._read, told))
         assert await make().acquire_lock("a", "dead", MINUTE)
-    assert len(readings) == 2
+    assert len(told) == 2
     if is_there:
         (held,) = (await storage.due(now, now + 3 * MINUTE)).due
-        assert held.when <= readings[1] + MINUTE
+        assert held.when <= told[1] + MINUTE
 
 
 async def test_a_clock_that_is_set_back_is_noticed_by_who_is_alive(make: Make, now: datetime) -> None:

@@ -10,7 +10,7 @@ import pytest
 from chrono_async.claims import Granted, Moved, Outcome, PointerMove
 from chrono_async.errors import JobNotFoundError
 from chrono_async.models import InstanceInfo, JobRecord, RunRecord, RunStatus
-from chrono_async.storage import Moment, Reading, RedisStorage
+from chrono_async.storage import RedisStorage
 from chrono_async.storage._ledger.memory import Memory
 from chrono_async.storage._ledger.sheet import Kept, Stored
 from chrono_async.storage._redis import link
@@ -31,6 +31,7 @@ from .redis_steps import (
     run,
     scripts_run,
 )
+from .set_clocks import an_hour_ahead_at_first
 
 # ── who gets what ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -302,20 +303,14 @@ async def test_what_was_decided_before_the_clock_went_back_is_decided_again(
     open_: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a lease could last for its ttl and an hour, and nobody would notice."""
-    storage, real, readings = open_(), RedisStorage._read, list[datetime]()
+    storage, told = open_(), list[datetime]()
     await put(storage, jobs(1))
-
-    async def an_hour_ahead_at_first(*args: Any, **options: Any) -> Reading[Any]:
-        reading = await real(*args, **options)
-        readings.append(reading.at.now + timedelta(hours=0 if readings else 1))
-        return reading._replace(at=Moment(readings[-1], readings[-1].timestamp()))
-
     with monkeypatch.context() as patch:
-        patch.setattr(RedisStorage, "_read", an_hour_ahead_at_first)
+        patch.setattr(RedisStorage, "_read", an_hour_ahead_at_first(RedisStorage._read, told))
         assert await open_().acquire_lock("job 00000", "dead", TTL)
-    assert len(readings) == 2
-    (held,) = (await storage.due(readings[1], readings[1] + MINUTE)).due
-    assert held.when <= readings[1] + TTL
+    assert len(told) == 2
+    (held,) = (await storage.due(told[1], told[1] + MINUTE)).due
+    assert held.when <= told[1] + TTL
 
 
 async def an_hour_ahead(
