@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -50,10 +51,10 @@ class Poller:
             self._state.hurry.clear()
             try:
                 loaded = await self._load()
-                await self._beat()
             except StorageError:
                 await self._wait(self._state.door.pause())
             else:
+                await self._beat()
                 await self._look_around(loaded)
                 await self._wait(self._interval * random.uniform(0.9, 1), after=loaded.jobs)
 
@@ -88,9 +89,10 @@ class Poller:
         state = self._state
         if state.time.boot() < self._next_beat:
             return
-        info = InstanceInfo(state.settings.instance_id, self._started, state.time.now(), state.registry.ids)
-        await state.door.ask(state.door.storage.heartbeat(info))
         self._next_beat = self._in_an_interval()
+        info = InstanceInfo(state.settings.instance_id, self._started, state.time.now(), state.registry.ids)
+        with suppress(StorageError):  # no claim hangs on it, and the next one will tell as much
+            await state.door.ask(state.door.storage.heartbeat(info))
 
     async def _look_around(self, loaded: _Loaded) -> None:
         """See who else is there, if there is a burst to share; once in a poll interval at the most."""
@@ -99,11 +101,9 @@ class Poller:
             return
         self._next_look = self._in_an_interval()
         lately = state.time.now() - 2 * state.settings.poll_interval
-        try:
+        with suppress(StorageError):  # what is known of the others serves on
             others = await state.door.ask(state.door.storage.list_instances())
-        except StorageError:
-            return  # what is known of the others serves on
-        state.instances = tuple(other.instance_id for other in others if other.seen >= lately)
+            state.instances = tuple(other.instance_id for other in others if other.seen >= lately)
 
     def _in_an_interval(self) -> float:
         return self._state.time.boot() + self._interval * 0.9

@@ -218,22 +218,20 @@ async def test_a_long_list_is_not_loaded_again_for_every_job_that_another_adds(s
     assert storage.brought < 100 * jobs
 
 
-async def test_who_cannot_see_the_others_polls_no_more_often_for_that(sim):
-    """It is asked for only where there is a burst to share, and only for the sake of order."""
-
-    class SeesNobody(CountsWhatIsDue):
-        async def list_instances(self):
-            raise StorageError("no such table")
-
-    storage, jobs = SeesNobody(clock=sim.clock), 300
-    async with World(sim, base=storage, is_witnessed=False) as world:
+@pytest.mark.parametrize("verb", ["heartbeat", "list_instances"])
+async def test_who_cannot_see_the_others_nor_be_seen_polls_no_more_often_for_that(sim, verb):
+    """It is only for the sake of order, and for those who look."""
+    storage, jobs = CountsWhatIsDue(clock=sim.clock), 300
+    ways = []
+    async with World(sim, base=storage, wrap=lambda inner: ways.append(FaultyStorage(inner)) or ways[-1]) as world:
         scheduler = await world.start(storage_poll_interval=30)
+        ways[0].fail(Fault.REFUSED, verb)
         for n in range(jobs):
             await scheduler.add_interval_job(f"job {n}", "", world.recorder.job, 20, start_at=START)
         await sim.advance(10)
         storage.brought = 0
         await sim.advance(MINUTE)
-    assert storage.brought <= 4 * jobs
+        assert storage.brought <= 4 * jobs
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.ODD_ERROR, Fault.CANCELS_ITSELF, Fault.HANGS])
