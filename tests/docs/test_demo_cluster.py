@@ -40,6 +40,7 @@ def check(figures: Mapping[str, Mapping[str, Any]]) -> None:
     assert sum(job["refused"] for job in figures.values()) >= 1
 
 
+@pytest.mark.long
 def test_in_a_sqlite_file_each_due_time_runs_once() -> None:
     """Which needs nothing but the extra `cli`. What is on a terminal are short lines and a table."""
     told = play("--cluster", "--seconds", "6")
@@ -51,6 +52,7 @@ def test_in_a_sqlite_file_each_due_time_runs_once() -> None:
     assert told.stdout.rstrip().endswith("Every due time ran once.")
 
 
+@pytest.mark.long
 def test_in_postgres_each_due_time_runs_once_and_nothing_is_left_behind() -> None:
     """It is a user's own server: the namespace is removed at the end."""
 
@@ -64,6 +66,7 @@ def test_in_postgres_each_due_time_runs_once_and_nothing_is_left_behind() -> Non
     assert asyncio.run(tables()) == set()
 
 
+@pytest.mark.long
 def test_in_redis_each_due_time_runs_once_and_nothing_is_left_behind() -> None:
     async def keys() -> list[bytes]:
         async with Redis.from_url(servers.redis().url) as client:

@@ -114,6 +114,7 @@ def test_sqlite_answers_as_memory_does() -> None:
     check(opens, 60)
 
 
+@pytest.mark.long
 def test_redis_answers_as_memory_does() -> None:
     """Its scripts read a clock of ours where they would read the server's."""
 
@@ -146,6 +147,7 @@ def _seconds_and_microseconds(now: datetime) -> dict[str, int]:
     return {"s": since // SECOND, "us": since.microseconds}
 
 
+@pytest.mark.long
 def test_postgres_answers_as_memory_does() -> None:
     """Its statements read a clock of ours where they would read the server's."""
 
