@@ -116,12 +116,18 @@ class Strangers(FarAway):
         return answer
 
 
-async def _seconds_for_a_burst(world, names, storage):
-    """Let instances share 2,000 jobs that are due at one instant: ten claims, if nobody asks for what another has."""
+async def _all_know_a_burst(world, names):
+    """Let instances know 2,000 jobs that are due at one instant; return the last of them."""
     for name in names:
         scheduler = await world.start(name)
         for n in range(2_000):
             await scheduler.add_one_shot_job(f"job {n}", "", world.recorder.job, at=START + MINUTE)
+    return scheduler
+
+
+async def _seconds_for_a_burst(world, names, storage):
+    """Let instances share a burst: ten claims, if nobody asks for what another has."""
+    await _all_know_a_burst(world, names)
     await world.sim.until(START + MINUTE)
     storage.brought = 0
     await world.sim.until(START + 2 * MINUTE)
@@ -169,12 +175,9 @@ async def test_the_share_of_an_instance_that_died_is_run_by_others(sim):
     """They know of it for a while; it is only the order that they go by."""
     storage = FarAway(clock=sim.clock)
     async with World(sim, base=storage, is_witnessed=False) as world:
-        for name in INSTANCES[:2]:
-            scheduler = await world.start(name)
-            for n in range(2_000):
-                await scheduler.add_one_shot_job(f"job {n}", "", world.recorder.job, at=START + MINUTE)
+        last = await _all_know_a_burst(world, INSTANCES[:2])
         await sim.until(START + MINUTE - SECOND)
-        await scheduler.stop()
+        await last.stop()
         await sim.until(START + MINUTE + 2 * SECOND)
     assert len(world.recorder.runs) == 2_000
 

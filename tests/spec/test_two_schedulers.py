@@ -163,6 +163,7 @@ async def test_a_job_that_somebody_else_runs_in_time_is_told_to_nobody(sim, stor
         AsyncScheduler(storage=storage, clock=sim.clock, storage_poll_interval=5) as b,
     ):
         await a.add_interval_job("theirs", "", recorder.job, 7, args=(6,))
+        await a.add_interval_job("seen twice before it is due", "", recorder.job, 60)
         await sim.advance(3)
         await b.add_interval_job("late", "", recorder.job, 10)
         await sim.advance(600)
