@@ -16,17 +16,20 @@ Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 
 
-async def run_in_thread(
-    func: Callable[[*Arguments], Result], *args: *Arguments, limiter: CapacityLimiter | None = None
-) -> Result:
-    """
-    Return `func(*args)`, called in a worker thread that sees the caller's context variables.
+async def run_in_thread(func: Callable[[*Arguments], Result], *args: *Arguments) -> Result:
+    """Return `func(*args)`, called in one of the forty worker threads at most that anyio gives a loop."""
+    async with to_thread.current_default_thread_limiter():
+        return await call_in_thread(func, *args)  # a loop must not think that a thread works while one waits for a turn
 
-    `limiter` bounds how many threads work at once; without one, anyio's own bound of forty a loop holds.
+
+async def call_in_thread(func: Callable[[*Arguments], Result], *args: *Arguments) -> Result:
     """
-    async with limiter or to_thread.current_default_thread_limiter():
-        with outside_work():  # and not while it waits for its turn: those before it need time to pass
-            return await to_thread.run_sync(func, *args, limiter=CapacityLimiter(1))
+    Return `func(*args)`, called at once in a worker thread that sees the caller's context variables.
+
+    How many there are at a time is for the caller to bound.
+    """
+    with outside_work():
+        return await to_thread.run_sync(func, *args, limiter=CapacityLimiter(1))
 
 
 def outside_work() -> AbstractContextManager[object]:

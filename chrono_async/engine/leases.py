@@ -10,8 +10,7 @@ from datetime import timedelta
 
 from ..claims import Lease
 from ..errors import StorageError
-from ..events import LeaseLost
-from .run import Run, Why
+from .run import Run
 from .state import State
 
 _SHORTEST_WAIT = 0.005
@@ -103,8 +102,5 @@ class LeaseKeeper:
                 self._lose(run)
 
     def _lose(self, run: Run) -> None:
-        state = self._state
-        if run.is_body_done or run.why_cancelled is not None:
-            return  # it is over: settling will show whose word counts
-        run.cancel(Why.LEASE_LOST)
-        state.bus.tell(LeaseLost(state.time.now(), run.job.id, run.fire_time, run.lease.token))
+        if not run.is_body_done and run.why_cancelled is None:  # else settling will show whose word counts
+            self._state.lose(run)

@@ -7,13 +7,14 @@ The body's every ending is caught here, `SystemExit` too: it harms only itself. 
 import asyncio
 import inspect
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from anyio import CapacityLimiter
 
-from .._threads import run_in_thread
+from .._threads import call_in_thread
 from ..errors import StorageError
 from ..events import RunStarted
 from ..models import JobStatus
@@ -23,6 +24,10 @@ from .outcomes import outcome_of, row_of, status_of
 from .run import Run, Why, arguments_of
 from .settler import Settler
 from .state import State
+
+
+_Ending = tuple[Any, BaseException | None]
+"""What a plain function has returned, or what it has raised."""
 
 
 class PoisonedError(RuntimeError):
@@ -58,29 +63,38 @@ class Runner:
 
     async def _run(self, run: Run) -> None:
         context.enter(run, self._state)
+        error: BaseException | None = self._refusal(run)
+        if error is None:
+            self._begin(run)
+            try:
+                error = await self._try_until_done(run)
+            except asyncio.CancelledError as cancelled:  # in a pause between tries
+                error = cancelled
+        self._end(run, error)
+
+    def _begin(self, run: Run) -> None:
         run.started = self._state.time.now()
         if not self._state.bus.is_silent:
             self._state.bus.tell(RunStarted(run.started, run.job.id, run.fire_time, run.attempt, run.manual))
-        try:
-            error = await self._try_until_done(run)
-        except asyncio.CancelledError as cancelled:  # in a pause between tries
-            error = cancelled
-        self._end(run, error)
+
+    def _refusal(self, run: Run) -> asyncio.CancelledError | None:
+        """Say why the body must not be called now, if so: the run is cancelled, or its lease is trusted no more."""
+        if run.why_cancelled is None and self._state.time.boot() >= run.trust_until:
+            self._state.lose(run)
+        return None if run.why_cancelled is None else asyncio.CancelledError(str(run.why_cancelled))
 
     async def _try_until_done(self, run: Run) -> BaseException | None:
         """Try, and try again as the job's options say. Returns what the last try raised."""
         while True:
-            if run.why_cancelled is not None:
-                return asyncio.CancelledError(str(run.why_cancelled))
-            if self._state.time.boot() >= run.trust_until:
-                run.why_cancelled = Why.LEASE_LOST
-                return asyncio.CancelledError(str(Why.LEASE_LOST))
             run.tries += 1
             error = await self._try_once(run)
             if error is None or await self._has_written(run) or not _wants_retry(run, error):
                 return error
             if not await self._reaches_next_try(run):
                 return error
+            refusal = self._refusal(run)
+            if refusal is not None:
+                return refusal
 
     async def _try_once(self, run: Run) -> BaseException | None:
         """Call the function once. A timeout is a `TimeoutError`, whatever the body made of being cancelled."""
@@ -105,19 +119,17 @@ class Runner:
             await answer
 
     async def _call_in_thread(self, run: Run, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Call a plain function. A thread cannot be stopped: out of time or cancelled, its run ends when it does."""
+        """Call a plain function when a thread is free: until then it can be cancelled like any other run."""
         if self._threads is None:
             self._threads = CapacityLimiter(self._state.settings.max_threads)
-        call = run_in_thread(lambda: run.job.func(*args, **kwargs), limiter=self._threads)
-        thread = asyncio.get_running_loop().create_task(call)
-        try:
-            return await asyncio.shield(thread)
-        except asyncio.CancelledError:
-            run.is_spent = True
-            await _outlast(thread)
-            if run.why_cancelled is None:
-                raise
-            return thread.result()  # it was not cancelled after all
+        async with self._threads:
+            refusal = self._refusal(run)
+            if refusal is not None:
+                raise refusal
+            answer, error = await _hear_out(run, partial(run.job.func, *args, **kwargs))
+        if error is not None:
+            raise error
+        return answer
 
     async def _reaches_next_try(self, run: Run) -> bool:
         """Wait for the next try; False if it is not to be here: the pause outlasts the lease, or the drain comes."""
@@ -183,7 +195,28 @@ def _timed_out(run: Run) -> TimeoutError:
     return TimeoutError(f"job {run.job.id!r} was not done within {run.job.options.timeout:g} s")
 
 
-async def _outlast(thread: asyncio.Task[Any]) -> None:
+async def _hear_out(run: Run, call: Callable[[], Any]) -> _Ending:
+    """Call in a thread. That cannot be stopped: out of time or cancelled, its run ends when it does."""
+    thread = asyncio.get_running_loop().create_task(call_in_thread(_ending_of, call))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        run.is_spent = True
+        await _outlast(thread)
+        if run.why_cancelled is None:
+            raise
+        return thread.result()  # it was not cancelled after all
+
+
+def _ending_of(call: Callable[[], Any]) -> _Ending:
+    """Return what it raises, and do not raise it: in a task of its own `SystemExit` would end the loop."""
+    try:
+        return call(), None
+    except BaseException as error:  # noqa: BLE001 - it is raised in the run's own task
+        return None, error
+
+
+async def _outlast(thread: asyncio.Task[_Ending]) -> None:
     """Wait until the thread has ended, whoever cancels meanwhile."""
     while not thread.done():
         try:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ..clock import Clock
-from ..events import EventBus
+from ..events import EventBus, LeaseLost
 from ..models import Due
 from ..policies import Overlap
 from ..storage.base import LeasingStorage
 from .planner import deadline, horizon_end
 from .registry import LocalJob, Registry
 from .results import Results
-from .run import RunTable
+from .run import Run, RunTable, Why
 from .settings import Settings
 from .storage_door import StorageDoor
 from .storage_time import StorageTime
@@ -109,6 +109,11 @@ class State:
         except TimeoutError:
             return False
         return True
+
+    def lose(self, run: Run) -> None:
+        """End a run whose lease may be somebody else's by now."""
+        run.cancel(Why.LEASE_LOST)
+        self.bus.tell(LeaseLost(self.time.now(), run.job.id, run.fire_time, run.lease.token))
 
     @property
     def free_places(self) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Sized
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from .._tasks import is_cancelled
 from ..claims import ClaimAnswer, DuePage, Registered, RenewAnswer, SettleAnswer
 from ..errors import ChronoError, SchedulerRunningError, StorageError
 from ..events import EventBus, StorageFailing, StorageRecovered
@@ -60,7 +61,7 @@ class StorageDoor:
         except TimeoutError as error:
             raise self._failed(StorageError(f"the storage did not answer within {seconds:g} s")) from error
         except asyncio.CancelledError as error:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             raise self._failed(StorageError("the storage cancelled its own answer")) from error
         except Exception as error:
@@ -115,9 +116,3 @@ def check_home(home: asyncio.AbstractEventLoop | None) -> None:
             "the scheduler runs on another event loop: use s.threadsafe from other threads, "
             "and a scheduler of its own on another loop or in a forked process"
         )
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody has cancelled this task: a storage may raise what looks like it."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0

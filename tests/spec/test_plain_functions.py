@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
 
+import pytest
+
 from chrono_async import AsyncScheduler, JobStatus, current_run
 from chrono_async.testing import Recorder
 
@@ -115,6 +117,68 @@ async def test_no_more_threads_work_at_once_than_allowed(sim):
             await s.add_one_shot_job(str(number), "", sim.sleep_in_thread, 1, args=(10,))
         results = await asyncio.gather(*(s.wait_for_job(str(number)) for number in range(4)))
     assert max(result.finished for result in results) == begin + timedelta(seconds=21)
+
+
+async def _with_all_threads_at_work(sim, scheduler, seconds):
+    """Let a job keep the only thread busy for so long, from in a second."""
+    await scheduler.add_one_shot_job("busy", "", sim.sleep_in_thread, 1, args=(seconds,))
+    await sim.advance(1)
+
+
+async def test_out_of_time_before_its_turn_has_come_it_is_not_called_at_all(sim):
+    """It may be tried again, though: nothing of it has happened."""
+    calls = []
+    async with AsyncScheduler(clock=sim.clock, max_threads=1) as s:
+        await _with_all_threads_at_work(sim, s, 30)
+        begin = sim.now
+        await s.add_one_shot_job("late", "", lambda: calls.append(sim.now), 1, timeout=5, max_retries=1)
+        result = await s.wait_for_job("late")
+        assert (result.status, result.retry_count) == (JobStatus.FAILED, 1)
+        assert isinstance(result.error, TimeoutError)
+        assert sim.now == begin + timedelta(seconds=1 + 5 + 5)
+        await sim.advance(60)
+    assert calls == []
+
+
+async def test_removed_before_its_turn_has_come_it_is_not_called(sim):
+    calls = []
+    async with AsyncScheduler(clock=sim.clock, max_threads=1) as s:
+        await _with_all_threads_at_work(sim, s, 30)
+        await s.add_one_shot_job("gone", "", lambda: calls.append(sim.now), 1)
+        await sim.advance(5)
+        await s.remove_job("gone")
+        await sim.advance(60)
+        assert s.health().running == 0
+    assert calls == []
+
+
+async def test_who_has_not_begun_when_time_is_up_is_given_back(sim):
+    """A stop waits for no thread that is not at work yet, and nothing begins after it."""
+    calls, scheduler = [], AsyncScheduler(clock=sim.clock, max_threads=1)
+    async with scheduler as s:
+        await _with_all_threads_at_work(sim, s, 60)
+        await s.add_one_shot_job("late", "", lambda: calls.append(sim.now), 1)
+        await sim.advance(5)
+        await s.stop(timeout=1)
+        assert (await s.get_job("late")).run_count == 0
+    await sim.advance(120)
+    assert calls == []
+    async with scheduler as s:
+        assert (await s.wait_for_job("late")).status is JobStatus.COMPLETED
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, StopIteration])
+async def test_whatever_it_raises_harms_only_itself(sim, error):
+    def work():
+        raise error
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", work, 1)
+        result = await s.wait_for_job("it")
+        assert result.status is (JobStatus.CANCELLED if error is asyncio.CancelledError else JobStatus.FAILED)
+        await s.add_one_shot_job("next", "", lambda: None, 1)
+        assert (await s.wait_for_job("next")).status is JobStatus.COMPLETED
 
 
 async def test_a_plain_function_may_take_arguments(sim):

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import pytest
-from anyio import CapacityLimiter
+from anyio import to_thread
 
-from chrono_async._threads import run_in_thread
+from chrono_async._threads import call_in_thread, run_in_thread
 
 NAME: ContextVar[str] = ContextVar("NAME", default="nobody")
 
@@ -22,10 +22,11 @@ async def test_a_thread_sees_the_context_of_its_caller() -> None:
     assert thread is not threading.main_thread()
 
 
-async def test_a_limiter_bounds_the_threads() -> None:
-    """Two at a time."""
-    busy, most, guard, limiter = 0, 0, threading.Lock(), CapacityLimiter(2)
-    turn = threading.Barrier(2)
+async def test_no_more_work_at_once_than_anyio_lets() -> None:
+    """Forty, if nobody has said otherwise; the rest wait for their turn."""
+    limiter = to_thread.current_default_thread_limiter()
+    limiter.total_tokens = 2
+    busy, most, guard, turn = 0, 0, threading.Lock(), threading.Barrier(2)
 
     def work() -> None:
         nonlocal busy, most
@@ -36,8 +37,15 @@ async def test_a_limiter_bounds_the_threads() -> None:
         with guard:
             busy -= 1
 
-    await asyncio.gather(*(run_in_thread(work, limiter=limiter) for _ in range(6)))
+    await asyncio.gather(*(run_in_thread(work) for _ in range(6)))
     assert most == 2
+
+
+async def test_who_bounds_them_is_not_bounded_again() -> None:
+    """Called at once means at once, however many anyio's own limiter would let through."""
+    to_thread.current_default_thread_limiter().total_tokens = 1
+    turn = threading.Barrier(3)
+    assert await asyncio.gather(*(call_in_thread(lambda: turn.wait(5) >= 0) for _ in range(3))) == [True] * 3
 
 
 async def test_an_error_comes_back() -> None:
