@@ -8,6 +8,7 @@ would have guessed. Errors carry their data as attributes. A job's own exception
     ├── SchedulerRunningError (RuntimeError)
     ├── SchedulerStoppedError (RuntimeError)
     ├── JobNotFoundError (LookupError)
+    ├── RunNotFoundError (LookupError)
     ├── JobAlreadyExistsError (ValueError)
     ├── InvalidJobFuncError (TypeError)
     ├── EmptyJobIDError (ValueError)
@@ -41,6 +42,15 @@ class JobNotFoundError(ChronoError, LookupError):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job has the id {job_id!r}")
         self.job_id: str = job_id
+
+
+class RunNotFoundError(ChronoError, LookupError):
+    """The job has no run of this name to come or going on, and its history tells of none, perhaps no more."""
+
+    def __init__(self, job_id: str, run_id: str) -> None:
+        super().__init__(f"job {job_id!r} has no run {run_id!r} ahead of it, and none in its history")
+        self.job_id: str = job_id
+        self.run_id: str = run_id
 
 
 class JobAlreadyExistsError(ChronoError, ValueError):

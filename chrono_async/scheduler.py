@@ -255,7 +255,8 @@ class AsyncScheduler(JobDecorators):
         Wait for the job's next run to end, or for that of `run_id`, and return its result.
 
         A job that has run its course gives its last result at once. `TimeoutError` after `timeout`; `JobNotFoundError`
-        when the job is not there, or is removed meanwhile.
+        when the job is not there, or is removed meanwhile; `RunNotFoundError` when the named run is not to come any
+        more, and the history does not tell how it ended.
         """
         return await wait_for_result(self._state, job_id, run_id, _optional(timeout, "timeout"))
 
@@ -263,11 +264,11 @@ class AsyncScheduler(JobDecorators):
 
     async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:
         """Return the latest rows of the history, the newest first; the storage keeps it to a bound."""
-        return RunList(await self._state.door.ask(self._state.door.storage.list_runs(job_id, limit=limit)))
+        return RunList(await self._state.door.ask(self._state.door.storage.list_runs(job_id, limit=limit), reads=True))
 
     async def list_instances(self) -> list[InstanceInfo]:
         """Return the instances that were heard of lately, and which jobs they have functions for."""
-        return await self._state.door.ask(self._state.door.storage.list_instances())
+        return await self._state.door.ask(self._state.door.storage.list_instances(), reads=True)
 
     def subscribe(self, listener: Listener, *types: type[Event], buffer: int = 1000) -> Subscription:
         """Call `listener`, a function or a coroutine function, with each event of these types (none: all), in order."""

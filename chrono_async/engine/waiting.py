@@ -2,14 +2,16 @@
 Waiting for a result, wherever the run is.
 
 This instance's own results are told at once. Those of other instances are in the history, which is looked at as often
-as the poller looks.
+as the poller looks; and once a second where a run is waited for by its name, since its row may not stay for long.
 """
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-from ..errors import RemoteRunError
-from ..models import JobResult, JobStatus, RunRecord, RunStatus
+from ..errors import RemoteRunError, RunNotFoundError
+from ..models import JobRecord, JobResult, JobStatus, RunRecord, RunStatus
+from ..models import run_id as name_of
 from .state import State
 
 _STATUS = {
@@ -17,6 +19,23 @@ _STATUS = {
     RunStatus.FAILED: JobStatus.FAILED,
     RunStatus.CANCELLED: JobStatus.CANCELLED,
 }
+_LOOK_AGAIN = 1.0
+
+
+class _Named(NamedTuple):
+    """A run, as its name tells of it."""
+
+    run_id: str
+    fire_time: datetime
+    manual: bool
+
+
+class _Wanted(NamedTuple):
+    """What is waited for: the run of this name, or whatever ends next."""
+
+    job_id: str
+    run: _Named | None
+    since: datetime
 
 
 async def wait_for_result(state: State, job_id: str, run_id: str | None, timeout: timedelta | None) -> JobResult:
@@ -24,35 +43,63 @@ async def wait_for_result(state: State, job_id: str, run_id: str | None, timeout
     known = None if run_id is None else state.results.find(job_id, run_id)
     if known is not None:
         return known
+    wanted = _Wanted(job_id, None if run_id is None else _read_name(job_id, run_id), state.time.now())
     async with asyncio.timeout(None if timeout is None else timeout / timedelta(seconds=1)):
-        return await _wait(state, job_id, run_id, since=state.time.now())
+        return await _wait(state, wanted)
 
 
-async def _wait(state: State, job_id: str, run_id: str | None, since: datetime) -> JobResult:
-    next_result = asyncio.ensure_future(state.results.next(job_id, run_id))
+def _read_name(job_id: str, run_id: str) -> _Named:
+    """Read what `run_id` of the models writes."""
+    try:
+        fire_time = datetime.fromisoformat(run_id.removeprefix(f"{job_id}@").removesuffix("!"))
+    except ValueError:
+        raise RunNotFoundError(job_id, run_id) from None
+    named = _Named(run_id, fire_time, run_id.endswith("!"))
+    if fire_time.tzinfo is not UTC or name_of(job_id, fire_time, manual=named.manual) != run_id:
+        raise RunNotFoundError(job_id, run_id)
+    return named
+
+
+async def _wait(state: State, wanted: _Wanted) -> JobResult:
+    interval = state.settings.poll_interval / timedelta(seconds=1)
+    run_id = None if wanted.run is None else wanted.run.run_id
+    next_result = asyncio.ensure_future(state.results.next(wanted.job_id, run_id))
     try:
         while True:
-            found = await _look_around(state, job_id, run_id, since)
+            found = await _look_around(state, wanted)
             if found is not None:
                 return found
-            await asyncio.wait([next_result], timeout=state.settings.poll_interval / timedelta(seconds=1))
+            await asyncio.wait([next_result], timeout=interval if run_id is None else min(interval, _LOOK_AGAIN))
             if next_result.done():
                 return await next_result
     finally:
         next_result.cancel()
 
 
-async def _look_around(state: State, job_id: str, run_id: str | None, since: datetime) -> JobResult | None:
+async def _look_around(state: State, wanted: _Wanted) -> JobResult | None:
     """Look for the run in the history; and for any at all, if the job has run its course."""
-    record = await state.door.ask(state.door.storage.get_job(job_id))
+    job_id, run, since = wanted
+    is_here = run is not None and any(mine.run_id == run.run_id for mine in state.runs.of(job_id))
+    record = await state.door.ask(state.door.storage.get_job(job_id), reads=True)
     is_finished = record.next_run is None and record.owner is None and not (record.triggered or record.manual)
-    for row in await state.door.ask(state.door.storage.list_runs(job_id, limit=20)):
+    for row in await state.door.ask(state.door.storage.list_runs(job_id, limit=20), reads=True):
         if row.status not in _STATUS or row.finished is None:
             continue
         is_new = row.finished > since and row.instance_id != state.settings.instance_id
-        if row.run_id == run_id if run_id is not None else is_new or (is_finished and record.run_count):
+        if row.run_id == run.run_id if run is not None else is_new or (is_finished and record.run_count):
             return state.results.find(job_id, row.run_id) or _told(row, row.finished)
+    if run is not None and not is_here and _is_over(record, run):
+        raise RunNotFoundError(job_id, run.run_id)
     return None
+
+
+def _is_over(record: JobRecord, run: _Named) -> bool:
+    """Whether the job has nothing more to do with this run: it neither waits nor goes on."""
+    if any((flight.fire_time, flight.manual) == (run.fire_time, run.manual) for flight in record.flights):
+        return False
+    if run.manual:
+        return all(waits is None or waits.at != run.fire_time for waits in (record.triggered, record.manual))
+    return record.running != run.fire_time and (record.next_run is None or record.next_run > run.fire_time)
 
 
 def _told(row: RunRecord, finished: datetime) -> JobResult:

@@ -7,7 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from chrono_async import AsyncScheduler, InMemoryStorage, JobNotFoundError, JobStatus, RemoteRunError
+from chrono_async import (
+    AsyncScheduler,
+    InMemoryStorage,
+    JobNotFoundError,
+    JobStatus,
+    RemoteRunError,
+    RunNotFoundError,
+)
+from chrono_async.models import run_id
 
 
 async def work():
@@ -91,6 +99,57 @@ async def test_a_run_elsewhere_is_found_in_the_history(sim):
         assert isinstance(result.error, RemoteRunError)
         assert str(result.error) == "ValueError: oh"
         assert sim.now <= due + timedelta(seconds=6)
+
+
+async def test_a_named_run_elsewhere_is_found_however_busy_its_job_is(sim):
+    """Its row may have left the history by the next poll."""
+    storage = InMemoryStorage(clock=sim.clock)
+    async with (
+        AsyncScheduler(storage=storage, clock=sim.clock, instance_id="worker") as worker,
+        AsyncScheduler(storage=storage, clock=sim.clock, instance_id="console") as console,
+    ):
+        await worker.add_interval_job("beat", "", work, 1)
+        await sim.advance(5)
+        run_id = await console.trigger_job("beat")
+        result = await console.wait_for_job("beat", run_id=run_id, timeout=60)
+        assert (result.run_id, result.status) == (run_id, JobStatus.COMPLETED)
+
+
+@pytest.mark.parametrize("manual", [False, True])
+async def test_a_run_that_is_over_and_forgotten_is_not_waited_for(sim, manual):
+    storage = InMemoryStorage(clock=sim.clock, history=3)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as worker:
+        await worker.add_interval_job("beat", "", work, 1)
+        run_id = await worker.trigger_job("beat") if manual else None
+        result = await worker.wait_for_job("beat", run_id=run_id)
+        await sim.advance(60)
+        console = AsyncScheduler(storage=storage, clock=sim.clock, instance_id="console")
+        with pytest.raises(RunNotFoundError) as raised:
+            await console.wait_for_job("beat", run_id=result.run_id)
+        assert (raised.value.job_id, raised.value.run_id) == ("beat", result.run_id)
+
+
+@pytest.mark.parametrize("manual", [False, True])
+async def test_a_named_run_that_is_to_come_or_is_going_is_waited_for(sim, manual):
+    """Also one that is tried again in another process: it is over when it is settled."""
+    storage = InMemoryStorage(clock=sim.clock)
+    console = AsyncScheduler(storage=storage, clock=sim.clock, instance_id="console")
+    async with AsyncScheduler(storage=storage, clock=sim.clock, instance_id="worker") as worker:
+        job = await worker.add_interval_job("slow", "", sim.sleep, 10, args=(5,))
+        at = None if manual else job.next_run
+        named = run_id("slow", at, manual=False) if at else await console.trigger_job("slow")
+        waiting = asyncio.create_task(console.wait_for_job("slow", run_id=named, timeout=60))
+        assert (await waiting).run_id == named
+
+
+@pytest.mark.parametrize(
+    "named", ["", "slow", "slow@noon", "other@2026-01-01T00:00:00+00:00", "slow@2026-01-01T00:00:00"]
+)
+async def test_what_names_no_run_of_the_job_is_refused_at_once(sim, named):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("slow", "", work, 10)
+        with pytest.raises(RunNotFoundError):
+            await s.wait_for_job("slow", run_id=named)
 
 
 async def test_a_named_run_of_long_ago_is_found_too(sim):
