@@ -5,7 +5,7 @@ What a task may want to know of itself.
 import asyncio
 
 
-def is_cancelled() -> bool:
-    """Whether somebody has cancelled this task: code that is not ours may raise what looks like it."""
+def is_cancellation(error: BaseException) -> bool:
+    """Whether this error means that somebody has cancelled this task: code that is not ours may raise one like it."""
     task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)

@@ -16,6 +16,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+from ._tasks import is_cancellation
 from .errors import InvalidOptionError
 from .models import JobResult
 from .policies import Missed
@@ -239,7 +240,13 @@ class _Calling(Subscription):
             answer = self._listener(event)
             if inspect.isawaitable(answer):
                 await answer
-        except (Exception, SystemExit):  # a task that raises the latter would end the loop
+        except (
+            Exception,
+            SystemExit,
+            asyncio.CancelledError,
+        ) as error:  # a task that raises the second would end the loop
+            if is_cancellation(error):
+                raise
             _logger.exception("a listener failed on %s", type(event).__name__)
 
 

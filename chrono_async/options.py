@@ -181,6 +181,8 @@ def check_func(func: JobFunc, local: LocalOptions) -> JobFunc:
     """Return `func`, or raise `InvalidJobFuncError` if it cannot be called with these arguments."""
     if not callable(func):
         raise InvalidJobFuncError(f"a job's function must be callable, not {func!r}{_hint(func)}")
+    if _is_generator_function(func):
+        raise InvalidJobFuncError(f"{func!r} must not be a generator function: calling it runs nothing of it")
     if _takes_nothing(func) and not local.args and not local.kwargs:
         return func
     problem = _misfit(func, len(local.args), tuple(local.kwargs))
@@ -212,6 +214,11 @@ def _misfit(func: JobFunc, args: int, kwargs: tuple[str, ...]) -> str | None:
     except ValueError:  # a builtin without a signature
         return None
     return None
+
+
+def _is_generator_function(func: JobFunc) -> bool:
+    kinds = inspect.isgeneratorfunction, inspect.isasyncgenfunction
+    return any(kind(func) or kind(type(func).__call__) for kind in kinds)
 
 
 def is_coroutine_function(func: JobFunc) -> bool:

@@ -102,7 +102,7 @@ class Desk:
     async def _ask_the_time(self) -> None:
         """Ask it even where it is known, since the storage's clock may have been set: who resumes a job does so now."""
         state, now = self._state, self._state.time.now()
-        await state.door.ask_dated(state.door.storage.due(now, now, limit=1))
+        await state.door.ask_dated(state.door.storage.due(now, now, limit=1), reads=True)
 
     async def one_shot(self, delay: Duration | None, at: datetime | None) -> OneShotSchedule:
         """Make a one-shot schedule; a delay counts from now by the clock that plans, and stays declared as a delay."""
@@ -231,7 +231,7 @@ class Desk:
         self._check_fit(job_id, arguments)
         trigger = Trigger(state.time.now(), arguments)
         waiting = await state.door.ask(state.door.storage.trigger(job_id, trigger))
-        record = await state.door.ask(state.door.storage.get_job(job_id))
+        record = await state.door.ask(state.door.storage.get_job(job_id), reads=True)
         if job_id in state.registry:
             state.arm(due_of(record, record.lease_until))
         return run_id(job_id, waiting.at, manual=True)
@@ -245,11 +245,12 @@ class Desk:
 
     async def get(self, job_id: str) -> JobInfo:
         """Return the job as it stands in the storage."""
-        return self._info(await self._state.door.ask(self._state.door.storage.get_job(job_id)))
+        return self._info(await self._state.door.ask(self._state.door.storage.get_job(job_id), reads=True))
 
     async def list(self) -> list[JobInfo]:
         """Return all jobs of the storage."""
-        return [self._info(record) for record in await self._state.door.ask(self._state.door.storage.list_jobs())]
+        records = await self._state.door.ask(self._state.door.storage.list_jobs(), reads=True)
+        return [self._info(record) for record in records]
 
     async def _change(
         self, job_id: str, write: Callable[[JobRecord], Coroutine[Any, Any, JobRecord | None]]
@@ -257,7 +258,7 @@ class Desk:
         """Read, write under the condition that nothing has moved, and begin again if it has."""
         state = self._state
         for _ in range(_TRIES):
-            before = await state.door.ask(state.door.storage.get_job(job_id))
+            before = await state.door.ask(state.door.storage.get_job(job_id), reads=True)
             after = await state.door.ask(write(before))
             if after is not None:
                 return after

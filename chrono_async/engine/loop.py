@@ -7,12 +7,13 @@ import asyncio
 import inspect
 import itertools
 import logging
-import uuid
+import os
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from .._tasks import is_cancellation
 from ..claims import ClaimVerdict, Early, Granted, Held
 from ..errors import StorageError
 from ..events import FireTimesMissed
@@ -56,8 +57,6 @@ class RunLoop:
         self._is_beaten = False  # others were first with most of what was asked for last
         self._is_behind = False  # others have moved on with jobs that are known here as they were
         self._unanswered: dict[str, _Asked] = {}
-        self._life = uuid.uuid4().hex[:8]  # an instance may be started again under its old name
-        self._claim_numbers = itertools.count(1)
         self._longest_sleep = _LONGEST_SLEEP
 
     async def run(self) -> None:
@@ -121,7 +120,9 @@ class RunLoop:
             async with asyncio.timeout(self._state.settings.storage_timeout / timedelta(seconds=1)):
                 answer = leader.is_leader()
                 leads = bool(await answer) if inspect.isawaitable(answer) else bool(answer)
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancellation(error):
+                raise
             _logger.exception("leader.is_leader() failed; nothing is claimed")
             leads = False
         if not leads:
@@ -141,6 +142,7 @@ class RunLoop:
     async def _act(self, candidates: list[_Candidate]) -> None:
         claims: list[Claim] = []
         again: list[_Asked] = []
+        moves: list[tuple[Due, Advance]] = []
         now = self._state.time.now()
         for due, found in candidates:
             asked = self._unanswered.pop(due.job_id, None)
@@ -155,11 +157,13 @@ class RunLoop:
             if isinstance(step, Claim):
                 claims.append(step)
             elif step is not None:
-                await self._advance(due, step)
+                moves.append((due, step))
         if claims:
             await self._claim(claims)
         if again:
             await self._claim_again(again)
+        if moves:
+            await self._advance_all(moves)
 
     def _is_overlapping(self, job: LocalJob, due: Due) -> bool:
         """Whether an own run is going: what comes next for the job is then settled with it."""
@@ -191,14 +195,21 @@ class RunLoop:
             _logger.exception("the schedule of job %r failed; it is asked again at the next poll", job.id)
             return None
 
+    async def _advance_all(self, moves: list[tuple[Due, Advance]]) -> None:
+        """Move pointers, one by one, until one is not answered or the drain has come: those left wait their turn."""
+        for at, (due, step) in enumerate(moves):
+            if self._state.draining.is_set():
+                return
+            try:
+                await self._advance(due, step)
+            except StorageError:
+                self._put_back([due for due, _ in moves[at:]], timedelta(seconds=self._state.door.pause()))
+                return
+
     async def _advance(self, due: Due, step: Advance) -> None:
         state, row = self._state, step.row
         call = state.door.storage.advance(due.job_id, row, revision=due.revision, next_run=step.next_run)
-        try:
-            after = await state.door.ask(call)
-        except StorageError:
-            self._put_back([due], timedelta(seconds=state.door.pause()))
-            return
+        after = await state.door.ask(call)
         if after == due:  # refused, for a reason that does not show; it may last
             state.arm_later(due, timedelta(seconds=_LOOK_AGAIN))
             return
@@ -207,8 +218,8 @@ class RunLoop:
             state.bus.tell(FireTimesMissed(state.time.now(), due.job_id, row.missed))
 
     async def _claim(self, claims: list[Claim]) -> None:
-        """Claim all in one round trip."""
-        owner = f"{self._state.settings.instance_id}/{self._life}.{next(self._claim_numbers)}"
+        """Claim all in one round trip, as an owner like no other: not the same instance's, nor a copy of it."""
+        owner = f"{self._state.settings.instance_id}/{os.urandom(8).hex()}"
         sent = self._state.time.boot()
         if not await self._is_answered(claims, owner, sent):
             self._put_off([_Asked(claim, owner, sent) for claim in claims])
@@ -258,7 +269,7 @@ class RunLoop:
         state, now = self._state, self._state.time.now()
         look = state.door.storage.due(now, now + _REARM, exclude=state.unknown, limit=_MOST_LOOKED_AT)
         try:
-            page = await state.door.ask_dated(look)
+            page = await state.door.ask_dated(look, reads=True)
         except StorageError:
             return
         if not page.more:

@@ -102,7 +102,7 @@ class Poller:
         self._next_look = self._in_an_interval()
         lately = state.time.now() - 2 * state.settings.poll_interval
         with suppress(StorageError):  # what is known of the others serves on
-            others = await state.door.ask(state.door.storage.list_instances())
+            others = await state.door.ask(state.door.storage.list_instances(), reads=True)
             state.instances = tuple(other.instance_id for other in others if other.seen >= lately)
 
     def _in_an_interval(self) -> float:
@@ -123,7 +123,8 @@ class Poller:
         while more:
             now = state.time.now()
             until = horizon_end(now, state.horizon)
-            page = await state.door.ask_dated(state.door.storage.due(now, until, exclude=skip, limit=_PAGE, after=last))
+            call = state.door.storage.due(now, until, exclude=skip, limit=_PAGE, after=last)
+            page = await state.door.ask_dated(call, reads=True)
             for due in page.due:
                 job = state.registry.get(due.job_id)
                 if job is not None:
@@ -145,7 +146,7 @@ class Poller:
         """Somebody has rescheduled the job: go by what they said."""
         state = self._state
         try:
-            record = await state.door.ask(state.door.storage.get_job(job_id))
+            record = await state.door.ask(state.door.storage.get_job(job_id), reads=True)
         except JobNotFoundError:
             return
         job = state.registry.get(job_id)

@@ -25,7 +25,6 @@ from .run import Run, Why, arguments_of
 from .settler import Settler
 from .state import State
 
-
 _Ending = tuple[Any, BaseException | None]
 """What a plain function has returned, or what it has raised."""
 

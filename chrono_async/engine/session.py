@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from .._tasks import is_cancellation
 from ..events import LoopBlocked, SchedulerStarted, SchedulerStopped
 from .context import running_here
 from .leases import LeaseKeeper
@@ -97,7 +98,7 @@ class Session:
 
     async def _drain(self, loop: asyncio.Task[None]) -> list[Run]:
         """Let what runs finish, or cancel it when time is up; write it down. Returns the runs that would not end."""
-        await asyncio.wait([loop])
+        await self._until_nothing_is_claimed(loop)
         bodies = [run.task for run in self.state.runs if run.task is not None and not run.task.done()]
         await self._until_done_or_cut(bodies)
         for run in self.state.runs:
@@ -111,10 +112,16 @@ class Session:
             _logger.warning("these jobs would not end when they were cancelled: %s", [run.job.id for run in leaked])
         return leaked
 
-    async def _until_done_or_cut(self, bodies: list[asyncio.Task[None]]) -> None:
-        if not bodies:
+    async def _until_nothing_is_claimed(self, loop: asyncio.Task[None]) -> None:
+        """Let the run loop hear the answer to what it has asked; when time is up, for a last moment only."""
+        await self._until_done_or_cut([loop])
+        await asyncio.wait([loop], timeout=_LAST_WORDS)
+        await _end([loop])
+
+    async def _until_done_or_cut(self, tasks: list[asyncio.Task[None]]) -> None:
+        if not tasks:
             return
-        done = asyncio.ensure_future(asyncio.wait(bodies))
+        done = asyncio.ensure_future(asyncio.wait(tasks))
         cut = asyncio.ensure_future(self._cut.wait())
         try:
             await asyncio.wait({done, cut}, return_when=asyncio.FIRST_COMPLETED)
@@ -127,12 +134,14 @@ class Session:
         limit = self.state.settings.storage_timeout / timedelta(seconds=1)
         flush = asyncio.ensure_future(self.settler.flush())
         await asyncio.wait([flush], timeout=limit)
-        if not flush.done():
-            _logger.warning(
-                "%d results could not be written before the end; their runs will be repeated", len(self.settler)
-            )
-            flush.cancel()
-            self.settler.abandon_callbacks()
+        if flush.done():
+            return
+        flush.cancel()
+        results, callbacks = len(self.settler), self.settler.abandon_callbacks()
+        if results:
+            _logger.warning("%d results could not be written before the end; their runs will be repeated", results)
+        if callbacks:
+            _logger.warning("%d callbacks would not end and are cancelled", callbacks)
 
     def _watch(self) -> Watchdog | None:
         threshold = self.state.settings.blocked_loop_threshold
@@ -160,7 +169,9 @@ async def _guard(service: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await service()
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancellation(error):
+                raise
             _logger.exception("%s failed; it goes on in a second", service)
             await asyncio.sleep(1)
         else:

@@ -10,8 +10,10 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, NamedTuple
 
+from .._tasks import is_cancellation
 from ..claims import Outcome, Release, SettleVerdict
 from ..errors import StorageError
 from ..events import FireTimesMissed, FireTimesSkipped, LeaseLost, RunFinished, RunReleased
@@ -22,6 +24,7 @@ from .state import State
 _logger = logging.getLogger("chrono_async")
 
 _BATCH = 1000
+_LAST_PAUSE = 0.5
 
 
 class _Ended(NamedTuple):
@@ -78,10 +81,11 @@ class Settler:
         """Whether the task that asks is a callback's."""
         return asyncio.current_task() in self._callbacks
 
-    def abandon_callbacks(self) -> None:
-        """Cancel the callbacks that are still going."""
+    def abandon_callbacks(self) -> int:
+        """Cancel the callbacks that are still going; return how many these are."""
         for task in tuple(self._callbacks):
             task.cancel()
+        return len(self._callbacks)
 
     def _put(self, ended: _Ended) -> None:
         self._waiting.append(ended)
@@ -97,7 +101,7 @@ class Settler:
         except StorageError:
             self._batch, self._under_way = 1, 0
             self._waiting.extend(batch)
-            await asyncio.sleep(self._state.door.pause())
+            await self._pause()
         except BaseException:
             self._waiting.extendleft(reversed(batch))
             raise
@@ -105,6 +109,14 @@ class Settler:
             self._batch = min(self._batch * 2, _BATCH)
         finally:
             self._under_way = 0
+
+    async def _pause(self) -> None:
+        """Leave the storage alone for a while; but not into the drain, which has not long to write what is left."""
+        pause = self._state.door.pause()
+        if self._state.draining.is_set():
+            await asyncio.sleep(min(pause, _LAST_PAUSE))
+        else:
+            await self._state.drains_within(timedelta(seconds=pause))
 
     def _take_batch(self) -> list[_Ended]:
         """Take off the oldest, as many as are of one kind."""
@@ -195,5 +207,7 @@ async def _call_safely(callback: Callable[..., Any], *args: Any) -> None:
         answer = callback(*args)
         if inspect.isawaitable(answer):
             await answer
-    except (Exception, SystemExit):  # a task that raises the latter would end the loop
+    except (Exception, SystemExit, asyncio.CancelledError) as error:  # a task that raises the second would end the loop
+        if is_cancellation(error):
+            raise
         _logger.exception("the callback %r failed", callback)

@@ -39,7 +39,7 @@ class State:
     adding: set[str] = field(default_factory=set)
     """Jobs whose registration is under way: the storage may know them already."""
     ask_again: dict[str, datetime] = field(default_factory=dict)
-    """When to ask again for claims of which nothing was heard; a poll may find such a job held, by that very claim."""
+    """When to ask again for claims of which nothing was heard, whatever a poll says of such a job meanwhile."""
     instances: tuple[str, ...] = ()
     """Who shared a burst when last one was ahead."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,9 +81,7 @@ class State:
         if self.runs.of(due.job_id) and not job.is_parallel:
             self._look_at_own_run(job, due)
             return
-        at = deadline(job, due)
-        if due.job_id in self.ask_again:
-            at = min(at, self.ask_again[due.job_id])
+        at = self.ask_again.get(due.job_id) or deadline(job, due)
         if at <= horizon_end(self.time.now(), self.horizon):
             self.timeline.arm(due, at)
 

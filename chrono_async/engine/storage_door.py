@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Sized
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from .._tasks import is_cancelled
+from .._tasks import is_cancellation
 from ..claims import ClaimAnswer, DuePage, Registered, RenewAnswer, SettleAnswer
 from ..errors import ChronoError, SchedulerRunningError, StorageError
 from ..events import EventBus, StorageFailing, StorageRecovered
@@ -40,9 +40,14 @@ class StorageDoor:
         self._time, self._bus = time, bus
         self._limit = limit / timedelta(seconds=1)
         self._failing_since = 0.0
+        self._fails_to_write = False
 
-    async def ask(self, call: Coroutine[Any, Any, T], *, limit: float | None = None) -> T:
-        """Await a call for so many seconds at most; what goes wrong is a `StorageError`, or stays a `ChronoError`."""
+    async def ask(self, call: Coroutine[Any, Any, T], *, limit: float | None = None, reads: bool = False) -> T:
+        """
+        Await a call for so many seconds at most; what goes wrong is a `StorageError`, or stays a `ChronoError`.
+
+        An answer to a call that only `reads` does not show that a storage can be written again.
+        """
         seconds = self._limit if limit is None else min(limit, self._limit)
         try:
             check_home(self.home)
@@ -53,26 +58,28 @@ class StorageDoor:
             async with asyncio.timeout(seconds):
                 answer = await call
         except StorageError as error:
-            self._failed(error)
+            self._failed(error, reads=reads)
             raise
         except ChronoError:  # an answer too: the job is not there, say
-            self._answered()
+            self._answered(reads=reads)
             raise
         except TimeoutError as error:
-            raise self._failed(StorageError(f"the storage did not answer within {seconds:g} s")) from error
+            raise self._failed(StorageError(f"the storage did not answer within {seconds:g} s"), reads=reads) from error
         except asyncio.CancelledError as error:
-            if is_cancelled():
+            if is_cancellation(error):
                 raise
-            raise self._failed(StorageError("the storage cancelled its own answer")) from error
+            raise self._failed(StorageError("the storage cancelled its own answer"), reads=reads) from error
         except Exception as error:
-            raise self._failed(StorageError(f"the storage failed: {error!r}")) from error
-        self._answered()
+            raise self._failed(StorageError(f"the storage failed: {error!r}"), reads=reads) from error
+        self._answered(reads=reads)
         return answer
 
-    async def ask_dated(self, call: Coroutine[Any, Any, Dated], *, limit: float | None = None) -> Dated:
+    async def ask_dated(
+        self, call: Coroutine[Any, Any, Dated], *, limit: float | None = None, reads: bool = False
+    ) -> Dated:
         """Ask for what carries the storage's time, and take that in."""
         sent = self._time.boot()
-        answer = await self.ask(call, limit=limit)
+        answer = await self.ask(call, limit=limit, reads=reads)
         self._time.observe(answer.now, sent)
         return answer
 
@@ -92,15 +99,17 @@ class StorageDoor:
         longest = min(0.1 * 2 ** min(self.failures, 16), max(_SHORTEST_PAUSE, failing_for), _LONGEST_PAUSE)
         return float(longest * random.uniform(0.5, 1))
 
-    def _answered(self) -> None:
+    def _answered(self, *, reads: bool) -> None:
         self.last_answer = self._time.now()
-        if self.failures:
+        if self.failures and not (reads and self._fails_to_write):
+            self._fails_to_write = False
             _logger.info("the storage answers again after %d failures", self.failures)
             self.failures, self.error = 0, ""
             self._bus.tell(StorageRecovered(self._time.now()))
 
-    def _failed(self, error: StorageError) -> StorageError:
+    def _failed(self, error: StorageError, *, reads: bool = False) -> StorageError:
         self.failures += 1
+        self._fails_to_write = self._fails_to_write or not reads
         self.error = str(error)
         if self.failures == 1:
             self._failing_since = asyncio.get_running_loop().time()

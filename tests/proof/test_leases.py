@@ -1,6 +1,8 @@
 """What becomes of an occurrence when answers are lost, leases run out, and processes die or stand still."""
 
 import asyncio
+import contextlib
+import os
 from datetime import timedelta
 
 import pytest
@@ -11,7 +13,7 @@ from chrono_async.events import LeaseLost
 from chrono_async.models import JobStatus, RunStatus
 from chrono_async.policies import MAX_ATTEMPTS
 from chrono_async.storage import InMemoryStorage
-from chrono_async.testing import Fault, FaultyStorage
+from chrono_async.testing import Fault, FaultyStorage, Recorder
 from tests.proof.kit import HOUR, KINDS, MINUTE, POLL, SECOND, START, TTL, World
 
 every_storage = pytest.mark.parametrize("kind", KINDS)
@@ -351,6 +353,21 @@ async def test_a_process_started_again_under_its_old_name_is_another_owner(sim, 
     assert (first.attempt, second.attempt) == (1, 2)
     assert second.token > first.token
     assert second.start >= DUE + TTL
+
+
+async def test_two_copies_of_a_running_process_are_two_owners(sim, monkeypatch):
+    """As a snapshot of a machine that is restored twice: all that they know is the same, their names too."""
+    storage, recorder = InMemoryStorage(clock=sim.clock), Recorder(sim.clock)
+    async with contextlib.AsyncExitStack() as stack:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "urandom", bytes)  # what was drawn before the snapshot
+            copies = [AsyncScheduler(storage=storage, clock=sim.clock, instance_id="one") for _ in range(2)]
+            for scheduler in copies:
+                await stack.enter_async_context(scheduler)
+                await scheduler.add_interval_job("a", "A", recorder.job, 10, args=(1,))
+            await sim.settle()
+        await sim.advance(65)
+    assert recorder.fire_times() == [START + n * 10 * SECOND for n in range(1, 7)]
 
 
 async def test_a_second_attempt_tells_of_the_same_missed_fire_times(sim):

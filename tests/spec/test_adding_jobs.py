@@ -227,6 +227,28 @@ async def test_arguments_that_do_not_fit_are_refused(sim, options):
             await s.add_interval_job("beat", "", one, 30, **options)
 
 
+async def _gives_one_by_one():
+    yield 1
+
+
+def _gives_lazily():
+    yield 1
+
+
+class _Gives:
+    async def __call__(self):
+        yield 1
+
+
+@pytest.mark.parametrize("func", [_gives_one_by_one, _gives_lazily, partial(_gives_lazily), _Gives()])
+async def test_a_generator_function_is_refused(sim, func):
+    """Calling it runs nothing of it."""
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(InvalidJobFuncError, match="must not be a generator function"):
+            await s.add_interval_job("beat", "", func, 30)
+        assert await s.list_jobs() == []
+
+
 @pytest.mark.parametrize("func", [partial(work, 1), print, type("Callable", (), {"__call__": work})()])
 async def test_anything_that_can_be_called_will_do(sim, func):
     async with AsyncScheduler(clock=sim.clock) as s:

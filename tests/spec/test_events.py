@@ -7,7 +7,7 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from chrono_async import AsyncScheduler, InvalidOptionError, JobStatus, OneShotSchedule
+from chrono_async import AsyncScheduler, InMemoryStorage, InvalidOptionError, JobStatus, OneShotSchedule
 from chrono_async.events import (
     Event,
     EventsDropped,
@@ -17,11 +17,13 @@ from chrono_async.events import (
     JobRemoved,
     JobRescheduled,
     JobResumed,
+    LeaseLost,
     RunFinished,
     RunStarted,
     SchedulerStarted,
     SchedulerStopped,
 )
+from chrono_async.testing import Fault, FaultyStorage
 
 
 async def work():
@@ -138,7 +140,7 @@ async def test_a_full_buffer_drops_the_oldest_and_says_how_many(sim):
     assert [event.result.fire_time for event in rest] == [begin + timedelta(seconds=n) for n in (80, 90, 100)]
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("in the listener"), SystemExit(1)])
+@pytest.mark.parametrize("error", [ZeroDivisionError("in the listener"), SystemExit(1), asyncio.CancelledError()])
 async def test_a_listener_that_raises_harms_nobody(sim, caplog, error):
     told = []
 
@@ -153,6 +155,18 @@ async def test_a_listener_that_raises_harms_nobody(sim, caplog, error):
         assert (await s.get_job("beat")).error_count == 0
     assert len(told) == 2
     assert "a listener failed on RunFinished" in caplog.text
+
+
+async def test_a_run_that_never_begins_is_not_told_to_start(sim):
+    """The answer to its claim came when its lease was trusted no more."""
+    storage, told = FaultyStorage(InMemoryStorage(clock=sim.clock)), []
+    async with AsyncScheduler(storage=storage, clock=sim.clock, lock_ttl=3) as s:
+        await s.add_one_shot_job("late", "", work, 1)
+        storage.plan[("claim", 0)] = Fault.SLOW
+        storage.fail(Fault.REFUSED, "renew")
+        s.subscribe(told.append, RunStarted, LeaseLost)
+        await sim.advance(4.5)
+    assert [type(event) for event in told] == [LeaseLost]
 
 
 async def test_a_slow_listener_delays_only_itself(sim):

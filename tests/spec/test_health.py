@@ -78,6 +78,23 @@ async def test_a_storage_that_fails_is_seen_and_told_and_does_not_end_the_loop(s
     assert isinstance(told[0].error, StorageError)
 
 
+async def test_a_storage_that_can_only_be_read_is_failing_all_the_while(sim):
+    """As a standby, or on a full disk: an answer to the next poll is no reason to hammer it, nor to call it well."""
+    told, storage = [], FaultyStorage(InMemoryStorage(clock=sim.clock))
+    async with AsyncScheduler(storage=storage, clock=sim.clock, storage_poll_interval=1) as s:
+        s.subscribe(told.append, StorageFailing, StorageRecovered)
+        await s.add_interval_job("beat", "", work, 10)
+        storage.fail(Fault.REFUSED, "claim", "renew", "settle", "heartbeat")
+        await sim.advance(300)
+        assert not s.health().ok
+        assert storage.calls["claim"] < 30
+        storage.heal()
+        await sim.advance(60)
+        assert s.health().ok
+        assert (await s.get_job("beat")).run_count >= 3
+    assert [type(event) for event in told] == [StorageFailing, StorageRecovered]
+
+
 async def test_so_is_one_that_never_answers(sim):
     """Nobody waits for it longer than `storage_timeout`."""
     storage = FaultyStorage(InMemoryStorage(clock=sim.clock))
@@ -105,6 +122,28 @@ async def test_a_result_is_kept_until_it_can_be_written(sim):
         await sim.advance(60)
         assert s.health().unsettled == 0
         assert (await s.get_job("it")).run_count == 1
+
+
+@pytest.mark.sim(seeds=range(8))
+async def test_a_stop_writes_what_could_not_be_written_before(sim):
+    """It does not sleep through its time because the storage had long been down."""
+    storage = FaultyStorage(InMemoryStorage(clock=sim.clock))
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", sim.sleep, 1, args=(0.1,))
+        await sim.advance(1)
+        storage.fail(Fault.REFUSED)
+        await sim.advance(200)
+        storage.heal()
+        await s.stop()
+        assert (await s.get_job("it")).run_count == 1
+
+
+async def test_a_callback_that_does_not_return_is_named_when_it_is_cut_off(sim, caplog):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", sim.sleep, 1, args=(0.1,), on_success=lambda _: sim.sleep(3600))
+        await sim.advance(2)
+    assert "1 callbacks would not end" in caplog.text
+    assert "could not be written" not in caplog.text
 
 
 async def test_a_result_that_is_being_written_is_not_written_yet(sim):

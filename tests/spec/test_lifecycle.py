@@ -388,6 +388,31 @@ async def test_a_follower_claims_nothing_until_it_leads(sim):
         assert len(ran) >= 2
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+async def test_a_leader_that_cannot_be_asked_does_not_lead_and_ends_nothing(sim, caplog, error):
+    """Such as one that awaits a task of its own which somebody has cancelled."""
+
+    class Election:
+        asked = 0
+
+        async def is_leader(self):
+            self.asked += 1
+            if self.asked == 1:
+                raise error
+            return True
+
+    ran = []
+
+    async def beat():
+        ran.append(sim.now)
+
+    async with AsyncScheduler(leader=Election(), clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", beat, 10)
+        await sim.advance(60)
+    assert len(ran) >= 5
+    assert "is_leader() failed" in caplog.text
+
+
 async def test_no_more_jobs_run_at_once_than_allowed(sim):
     at_once = []
 

@@ -194,7 +194,7 @@ async def test_a_drain_waits_for_them(sim):
     assert calls == [JobStatus.COMPLETED]
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("in the callback"), SystemExit(1)])
+@pytest.mark.parametrize("error", [ZeroDivisionError("in the callback"), SystemExit(1), asyncio.CancelledError()])
 async def test_one_that_raises_is_logged_and_harms_nothing(sim, caplog, error):
     results = []
 

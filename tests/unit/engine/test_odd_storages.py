@@ -11,8 +11,8 @@ from chrono_async.errors import StorageError
 from chrono_async.events import JobUnknown
 from chrono_async.models import JobRecord
 from chrono_async.storage import InMemoryStorage
-from chrono_async.testing import Fault, FaultyStorage
-from tests.proof.kit import MINUTE, SECOND, START, World, grid
+from chrono_async.testing import Fault, FaultyStorage, Recorder
+from tests.proof.kit import HOUR, MINUTE, SECOND, START, World, grid
 
 
 async def test_a_storage_that_knows_no_heartbeat_is_polled_all_the_same(sim):
@@ -89,6 +89,76 @@ async def test_a_pointer_that_cannot_be_moved_makes_nobody_busy(sim):
         await first.start()
         await sim.advance(20)
         assert 5 <= world.calls["advance"] <= 25
+
+
+async def _overdue(sim, storage, jobs):
+    """Return a scheduler, not started yet, whose jobs are to skip what they have missed."""
+    scheduler = AsyncScheduler(storage=storage, clock=sim.clock, storage_timeout=5)
+    for n in range(jobs):
+        await scheduler.add_interval_job(
+            f"job {n}", "", asyncio.sleep, HOUR, args=(0,), misfire="skip", misfire_grace=1
+        )
+    await sim.until(START + 3 * HOUR + 30 * MINUTE)
+    return scheduler
+
+
+async def test_pointers_that_cannot_be_moved_hold_up_no_other_job(sim):
+    """However many there are, and however long each of them would take to fail."""
+    storage, recorder = FaultyStorage(InMemoryStorage(clock=sim.clock)), Recorder(sim.clock)
+    scheduler = await _overdue(sim, storage, 100)
+    storage.fail(Fault.HANGS, "advance")
+    async with scheduler as s:
+        await s.add_interval_job("beat", "", recorder.job, 30)
+        await sim.advance(5 * MINUTE + 10 * SECOND)
+        assert len(recorder.runs) == 10
+        assert max(run.lateness for run in recorder.runs) <= 6 * SECOND
+        storage.heal()
+        await sim.advance(5 * MINUTE)
+        assert {(await s.get_job(f"job {n}")).next_run for n in range(100)} == {START + 4 * HOUR}
+
+
+async def test_a_stop_does_not_wait_until_all_pointers_are_moved(sim):
+    storage = FaultyStorage(InMemoryStorage(clock=sim.clock))
+    scheduler = await _overdue(sim, storage, 100)
+    storage.fail(Fault.HANGS, "advance")
+    async with scheduler as s:
+        await sim.advance(2)
+        asked = sim.now
+        await s.stop(timeout=1)
+    assert sim.now - asked <= 7 * SECOND
+
+
+async def test_a_stop_waits_for_an_answer_to_a_claim_but_not_for_long(sim):
+    """A little longer than it was told to: a claim of which nobody hears must run out first."""
+    storage = FaultyStorage(InMemoryStorage(clock=sim.clock))
+    async with AsyncScheduler(storage=storage, clock=sim.clock, storage_timeout=60) as s:
+        await s.add_interval_job("beat", "", asyncio.sleep, 10, args=(0,))
+        storage.fail(Fault.HANGS, "claim")
+        await sim.advance(11)
+        asked = sim.now
+        await s.stop(timeout=1)
+    assert sim.now - asked <= 7 * SECOND
+
+
+class _HintsOnce(InMemoryStorage):
+    """Its hints break off as if somebody had cancelled who waits for them; later they come."""
+
+    listened = 0
+
+    async def changes(self):
+        self.listened += 1
+        if self.listened == 1:
+            raise asyncio.CancelledError
+        while True:
+            await asyncio.sleep(1)
+            yield None
+
+
+async def test_hints_that_break_off_as_if_cancelled_are_listened_to_again(sim):
+    storage = _HintsOnce(clock=sim.clock)
+    async with AsyncScheduler(storage=storage, clock=sim.clock):
+        await sim.advance(5 * MINUTE)
+    assert storage.listened == 2
 
 
 async def test_a_job_that_nobody_here_knows_is_left_alone_and_told_once(sim):
