@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from .durations import Duration, to_non_negative
 from .errors import InvalidOptionError
-from .schedules import Schedule, count, latest
+from .schedules import Schedule, WindowedSchedule, count, latest
 
 MAX_ATTEMPTS = 3
 """An occurrence whose process died this often is settled as failed, so that poison passes."""
@@ -234,6 +234,8 @@ def _fire_all(schedule: Schedule, due: datetime, now: datetime, most: int) -> Ba
 
 def _nth_latest(schedule: Schedule, due: datetime, now: datetime, most: int) -> datetime:
     """Return the earliest of the latest `most` fire times in `(due, now]`."""
+    if isinstance(schedule, WindowedSchedule):
+        return _nth_latest(schedule.schedule, *schedule.clip(due, now), most)
     previous = getattr(schedule, "previous", None)
     if previous is None:
         return deque(_walk(schedule, due, now), maxlen=most)[0]

@@ -42,14 +42,22 @@ class LocalJob:
 
 
 def held_to_its_word(schedule: Schedule) -> Schedule:
-    """Return `schedule`, with its answers checked if it is not one of ours."""
-    inner = schedule.schedule if isinstance(schedule, WindowedSchedule) else schedule
-    return schedule if isinstance(inner, (*_OURS, CheckedSchedule)) else CheckedSchedule(schedule)
+    """Return `schedule`, with the answers of one that is not ours checked: within its window, which stays in sight."""
+    if isinstance(schedule, WindowedSchedule):
+        return _around(schedule, held_to_its_word(schedule.schedule))
+    return schedule if isinstance(schedule, (*_OURS, CheckedSchedule)) else CheckedSchedule(schedule)
 
 
 def as_given(schedule: Schedule) -> Schedule:
     """Return what `held_to_its_word` was given."""
+    if isinstance(schedule, WindowedSchedule):
+        return _around(schedule, as_given(schedule.schedule))
     return schedule.inner if isinstance(schedule, CheckedSchedule) else schedule
+
+
+def _around(window: WindowedSchedule, schedule: Schedule) -> WindowedSchedule:
+    """Return the window, around `schedule`."""
+    return window if schedule is window.schedule else window.model_copy(update={"schedule": schedule})
 
 
 class CheckedSchedule:
@@ -104,10 +112,10 @@ class Registry:
         self._jobs[job.id] = job
         self._ids = None
 
-    def remove(self, job_id: str) -> LocalJob | None:
-        """Forget the job."""
+    def remove(self, job_id: str) -> None:
+        """Forget the job, if it is here."""
         self._ids = None
-        return self._jobs.pop(job_id, None)
+        self._jobs.pop(job_id, None)
 
     @property
     def ids(self) -> frozenset[str]:
@@ -115,3 +123,8 @@ class Registry:
         if self._ids is None:
             self._ids = frozenset(self._jobs)
         return self._ids
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """The schedules by the ids of their jobs, as their users gave them."""
+        return {job.id: as_given(job.schedule) for job in self}
