@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from ..errors import JobNotFoundError, StorageError
+from ..errors import JobNotFoundError, StorageCorruptError, StorageError
 from ..events import JobUnknown
 from ..models import Due, InstanceInfo
 from .bursts import is_burst
@@ -43,6 +43,7 @@ class Poller:
         self._state = state
         self._started = state.time.now()
         self._interval = state.settings.poll_interval / timedelta(seconds=1)
+        self._left_out: set[str] = set()
         self._next_beat = self._next_look = self._next_full = state.time.boot()
 
     async def run(self) -> None:
@@ -125,15 +126,28 @@ class Poller:
             until = horizon_end(now, state.horizon)
             page = await state.door.ask_dated(state.door.storage.due(now, until, exclude=skip, limit=_PAGE, after=last))
             for due in page.due:
-                job = state.registry.get(due.job_id)
-                if job is not None:
-                    await self._take_in(due, job)
-                else:
-                    self._leave_alone(due, before.get(due.job_id), page.now, is_full=is_full)
+                await self._look_at(due, before.get(due.job_id), page.now, is_full=is_full)
             jobs, has_burst = jobs + len(page.due), has_burst or is_burst(page.due)
             more, last = page.more, page.due[-1] if page.due else last
             await asyncio.sleep(0)  # a long list must not hold up the loop
         return _Loaded(jobs, has_burst)
+
+    async def _look_at(self, due: Due, before: datetime | None, now: datetime, *, is_full: bool) -> None:
+        """Take in what is due, or leave it to others. One that makes that fail is left out, and costs no other a run."""
+        job = self._state.registry.get(due.job_id)
+        try:
+            if job is not None:
+                await self._take_in(due, job)
+            else:
+                self._leave_alone(due, before, now, is_full=is_full)
+        except Exception as error:
+            if isinstance(error, StorageError) and not isinstance(error, StorageCorruptError):
+                raise  # of all jobs nothing more is to be heard now
+            if due.job_id not in self._left_out:
+                self._left_out.add(due.job_id)
+                _logger.exception("job %r is left out, for as long as what the storage says of it fails", due.job_id)
+        else:
+            self._left_out.discard(due.job_id)
 
     async def _take_in(self, due: Due, job: LocalJob) -> None:
         if due.revision != job.revision:
