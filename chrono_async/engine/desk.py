@@ -84,9 +84,10 @@ class Desk:
         job = self._bind(new)
         definition = Definition(declared(new.schedule), dump(as_given(job.schedule)))
         record = await self._register(new, job, definition)
-        if record.schedule is None or record.schedule.bound != definition.bound:
-            job.adopt(record)
-        job.revision = record.revision
+        if record.schedule == definition:
+            job.revision = record.revision
+        else:
+            state.adopt(job, record)
         state.registry.add(job)
         state.unknown.discard(job.id)
         state.foreign.pop(job.id, None)
@@ -174,6 +175,7 @@ class Desk:
         state.timeline.disarm(job_id)
         for run in tuple(state.runs.of(job_id)):
             run.cancel(Why.REMOVED)
+        state.unread.pop(job_id, None)
         state.results.fail(job_id, JobNotFoundError(job_id))
         self._tell(JobRemoved, job_id)
 
@@ -262,17 +264,30 @@ class Desk:
 
     def _resumed(self, record: JobRecord) -> datetime | None:
         """Return the next run of a job that is resumed now: a one-shot keeps its time, others count from here."""
-        schedule = self._schedule_of(record)
+        try:
+            schedule = self._schedule_of(record)
+        except ScheduleError as error:
+            raise ScheduleError(
+                f"job {record.id!r} cannot be resumed here, where its schedule cannot be read: {error}"
+            ) from error
         if schedule is None or _is_one_shot(schedule):
             return record.next_run
         return _next(schedule, self._state.time.now())
 
     def _info(self, record: JobRecord) -> JobInfo:
-        schedule = self._schedule_of(record)
+        schedule: Schedule | None = None
+        try:
+            schedule = self._schedule_of(record)
+        except ScheduleError as error:
+            self._state.tell_unread(record, error)
         return JobInfo.of(record, None if schedule is None else as_given(schedule))
 
     def _schedule_of(self, record: JobRecord) -> Schedule | None:
-        """Return the schedule that the record speaks of; None for someone's own that lives in another process."""
+        """
+        Return the schedule that the record speaks of; None for someone's own that lives in another process.
+
+        `ScheduleError` if it cannot be read here.
+        """
         job = self._state.registry.get(record.id)
         if job is not None and job.revision == record.revision:
             return job.schedule

@@ -133,7 +133,7 @@ class Poller:
         return _Loaded(jobs, has_burst)
 
     async def _look_at(self, due: Due, before: datetime | None, now: datetime, *, is_full: bool) -> None:
-        """Take in what is due, or leave it to others. One that makes that fail is left out, and costs no other a run."""
+        """Take in what is due, or leave it to others; what makes that fail is left out, and holds up no other job."""
         job = self._state.registry.get(due.job_id)
         try:
             if job is not None:
@@ -150,7 +150,7 @@ class Poller:
             self._left_out.discard(due.job_id)
 
     async def _take_in(self, due: Due, job: LocalJob) -> None:
-        if due.revision != job.revision:
+        if due.revision not in {job.revision, self._state.unread.get(due.job_id)}:
             await self._refresh(due.job_id)
         if job.revision == due.revision:
             self._state.arm(due)
@@ -164,7 +164,7 @@ class Poller:
             return
         job = state.registry.get(job_id)
         if job is not None:
-            job.adopt(record)
+            state.adopt(job, record)
 
     def _leave_alone(self, due: Due, before: datetime | None, now: datetime, *, is_full: bool) -> None:
         """Leave it to others; if it was due `before` and nobody has taken it since, nor adds it here, say so once."""

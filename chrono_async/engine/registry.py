@@ -11,7 +11,7 @@ from ..errors import ScheduleError
 from ..models import JobRecord
 from ..options import JobFunc, LocalOptions
 from ..policies import Policies
-from ..schedules import CronSchedule, IntervalSchedule, OneShotSchedule, Schedule, WindowedSchedule, load
+from ..schedules import CronSchedule, IntervalSchedule, OneShotSchedule, Schedule, WindowedSchedule, dump, load
 
 _OURS = (CronSchedule, IntervalSchedule, OneShotSchedule)
 
@@ -31,14 +31,26 @@ class LocalJob:
     """Whether its runs may overlap each other."""
     at_most_once: bool
     has_callbacks: bool
-    revision: int = 0
+    revision: int = -1
+    """Of the stored schedule that it goes by; less than any as long as it goes by none."""
 
     def adopt(self, record: JobRecord) -> None:
-        """Go by the schedule in the record: somebody has rescheduled the job, or had bound it before."""
+        """
+        Go by the schedule in the record: somebody has rescheduled the job, or had bound it before.
+
+        `ScheduleError` if it cannot be read here; nothing is changed then.
+        """
+        if record.schedule is not None:
+            self.schedule = self._read(record.schedule.bound)
         self.revision = record.revision
-        stored = load(record.schedule.bound) if record.schedule is not None else None
+
+    def _read(self, bound: str) -> Schedule:
+        stored = load(bound)
         if stored is not None:
-            self.schedule = stored
+            return stored
+        if bound != dump(as_given(self.schedule)):
+            raise ScheduleError(f"{bound!r} is someone's own and lives in another process")
+        return self.schedule
 
 
 def held_to_its_word(schedule: Schedule) -> Schedule:
