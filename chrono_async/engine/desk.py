@@ -84,13 +84,12 @@ class Desk:
         job = self._bind(new)
         definition = Definition(declared(new.schedule), dump(as_given(job.schedule)))
         record = await self._register(new, job, definition)
+        state.forget(job.id)
         if record.schedule == definition:
             job.revision = record.revision
         else:
             state.adopt(job, record)
         state.registry.add(job)
-        state.unknown.discard(job.id)
-        state.foreign.pop(job.id, None)
         state.arm(due_of(record, record.lease_until))
         self._tell(JobAdded, job.id)
         return self._info(record)
@@ -175,7 +174,7 @@ class Desk:
         state.timeline.disarm(job_id)
         for run in tuple(state.runs.of(job_id)):
             run.cancel(Why.REMOVED)
-        state.unread.pop(job_id, None)
+        state.forget(job_id)
         state.results.fail(job_id, JobNotFoundError(job_id))
         self._tell(JobRemoved, job_id)
 

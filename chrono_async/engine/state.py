@@ -24,6 +24,9 @@ from .timeline import Timeline
 
 _logger = logging.getLogger("chrono_async")
 
+Foreign = dict[str, datetime | None]
+"""Jobs of others, and since when they were due when the poller last looked at all; None if they were not."""
+
 
 @dataclass(slots=True)
 class State:
@@ -37,9 +40,9 @@ class State:
     results: Results = field(default_factory=Results)
     runs: RunTable = field(default_factory=RunTable)
     unknown: set[str] = field(default_factory=set)
-    """Jobs that nobody has taken for a poll, and of which that was told."""
-    foreign: dict[str, datetime | None] = field(default_factory=dict)
-    """Jobs that have no function here, and what of them was due when the poller last looked at them."""
+    """Jobs that nobody has taken for a poll, and that were reported."""
+    foreign: Foreign = field(default_factory=dict)
+    """All jobs that have no function here, as far as they are left out of polls; the unknown ones are among them."""
     adding: set[str] = field(default_factory=set)
     """Jobs whose registration is under way: the storage may know them already."""
     unread: dict[str, int] = field(default_factory=dict)
@@ -75,6 +78,12 @@ class State:
 
     def _wake(self) -> None:
         self.wake.set()
+
+    def forget(self, job_id: str) -> None:
+        """Forget what was left to others about a job: it is here now, or nowhere."""
+        self.unknown.discard(job_id)
+        self.foreign.pop(job_id, None)
+        self.unread.pop(job_id, None)
 
     def adopt(self, job: LocalJob, record: JobRecord) -> None:
         """Let the job go by the schedule in its record; one that cannot be read here leaves the job to others."""
