@@ -180,8 +180,12 @@ class Desk:
 
     async def pause(self, job_id: str) -> JobInfo:
         """Keep the job from running until it is resumed; a run that is going ends as it would."""
-        record = await self._state.door.ask(self._state.door.storage.set_paused(job_id))
-        self._state.timeline.disarm(job_id)
+        state = self._state
+        record = await state.door.ask(state.door.storage.set_paused(job_id))
+        state.timeline.disarm(job_id)
+        job = state.registry.get(job_id)
+        if job is None or job.is_parallel or not state.runs.of(job_id):
+            state.arm(due_of(record, record.lease_until))  # a manual request is due all the same
         self._tell(JobPaused, job_id)
         return self._info(record)
 
