@@ -36,7 +36,7 @@ class _Loaded(NamedTuple):
 
 
 class Poller:
-    """One task; nothing else loads."""
+    """One task. The loop and the desk ask what is due as well: what is left of a burst, and what time it is there."""
 
     def __init__(self, state: State) -> None:
         self._state = state
