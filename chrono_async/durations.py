@@ -7,6 +7,9 @@ from datetime import timedelta
 
 from .errors import InvalidOptionError
 
+CENTURY = timedelta(days=36_525)
+"""The longest that may be added to an instant, or taken from it: so much lies before the calendar's ends."""
+
 _WANTED = "a timedelta or a finite number of seconds"
 
 Duration = timedelta | int | float
@@ -44,4 +47,11 @@ def to_non_negative(value: Duration, what: str) -> timedelta:
     length = to_timedelta(value, what)
     if length < timedelta(0):
         raise InvalidOptionError(what, value, "must not be negative")
+    return length
+
+
+def at_most_a_century(length: timedelta, what: str) -> timedelta:
+    """Return `length`, if no instant of our time is led off the calendar by it."""
+    if length > CENTURY:
+        raise InvalidOptionError(what, length, "must not be longer than a century")
     return length

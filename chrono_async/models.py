@@ -5,12 +5,14 @@ The small values of the hot path are named tuples: immutable like the rest, and 
 Every instant is aware and in UTC.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
 from typing import NamedTuple
 
+from .errors import ScheduleError
 from .policies import DEFAULT_POLICIES, Missed, Policies
 from .schedules import Schedule, load
 
@@ -261,7 +263,7 @@ class JobInfo:
     status: JobStatus
     paused: bool
     schedule: Schedule | None
-    """The bound schedule; None for a schedule of one's own kind that lives in another process."""
+    """The bound schedule; None for a schedule of one's own kind that lives in another process, or an unreadable one."""
     last_run: datetime | None
     next_run: datetime | None
     run_count: int
@@ -272,9 +274,14 @@ class JobInfo:
 
     @classmethod
     def of(cls, record: JobRecord, schedule: Schedule | None = None) -> "JobInfo":
-        """Tell what a record says; `schedule` stands in for one that has no text."""
+        """
+        Tell what a record says; `schedule` stands in for one that has no text.
+
+        One that cannot be read here, in a zone that is unknown or of a newer version's kind, is None: the rest is told.
+        """
         if schedule is None and record.schedule is not None:
-            schedule = load(record.schedule.bound)
+            with suppress(ScheduleError):
+                schedule = load(record.schedule.bound)
         return cls(
             record.id,
             record.name,

@@ -15,9 +15,9 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from .durations import Duration, to_non_negative
+from .durations import CENTURY, Duration, at_most_a_century, to_non_negative
 from .errors import InvalidOptionError
-from .schedules import Schedule, count, latest
+from .schedules import Schedule, WindowedSchedule, count, latest
 
 MAX_ATTEMPTS = 3
 """An occurrence whose process died this often is settled as failed, so that poison passes."""
@@ -26,7 +26,6 @@ COUNT_LIMIT = 10_000
 """Missed fire times are counted up to here; a longer backlog says "at least"."""
 
 _TICK = timedelta(microseconds=1)
-_CENTURY = timedelta(days=36_525)  # no pause is longer: it must not lead past the calendar's end
 
 
 class Misfire(StrEnum):
@@ -96,7 +95,12 @@ def _non_negative(value: Any) -> Any:
     return None if value is None else to_non_negative(value, "duration")
 
 
+def _at_most_a_century(value: Any) -> Any:
+    return None if value is None else at_most_a_century(to_non_negative(value, "duration"), "duration")
+
+
 NonNegativeDuration = Annotated[timedelta, BeforeValidator(_non_negative)]
+BoundedDuration = Annotated[timedelta, BeforeValidator(_at_most_a_century)]
 
 
 def refused(error: ValidationError, given: Mapping[str, Any]) -> InvalidOptionError:
@@ -151,7 +155,7 @@ class Retry(BaseModel):
         """Return the pause after try number `tries` (1 is the first); `chance` in [0, 1) decides within the jitter."""
         if not self.delay:
             return self.delay
-        longest = min(self.max_delay, _CENTURY) / timedelta(seconds=1)
+        longest = min(self.max_delay, CENTURY) / timedelta(seconds=1)
         try:
             seconds = min(self.delay / timedelta(seconds=1) * self.backoff ** (tries - 1), longest)
         except OverflowError:
@@ -167,11 +171,11 @@ class Policies(BaseModel):
     )
 
     misfire: Misfire = Misfire.FIRE_ONCE
-    misfire_grace: NonNegativeDuration | None = None
+    misfire_grace: BoundedDuration | None = None
     max_catchup: int = Field(default=1000, ge=1, strict=True)
     overlap: Overlap = Overlap.SKIP
     recovery: Recovery = Recovery.RERUN
-    jitter: NonNegativeDuration = timedelta(0)
+    jitter: BoundedDuration = timedelta(0)
     max_runs: int | None = Field(default=None, ge=1, strict=True)
     tags: tuple[str, ...] = ()
 
@@ -234,6 +238,8 @@ def _fire_all(schedule: Schedule, due: datetime, now: datetime, most: int) -> Ba
 
 def _nth_latest(schedule: Schedule, due: datetime, now: datetime, most: int) -> datetime:
     """Return the earliest of the latest `most` fire times in `(due, now]`."""
+    if isinstance(schedule, WindowedSchedule):
+        return _nth_latest(schedule.schedule, *schedule.clip(due, now), most)
     previous = getattr(schedule, "previous", None)
     if previous is None:
         return deque(_walk(schedule, due, now), maxlen=most)[0]

@@ -283,7 +283,7 @@ class AsyncScheduler(JobDecorators):
         return take_health(self._state, self._session)
 
     def _repr_html_(self) -> str:
-        return scheduler_html(self.health(), self.guarantees, {j.id: j.schedule for j in self._state.registry})
+        return scheduler_html(self.health(), self.guarantees, self._state.registry.schedules)
 
     @property
     def threadsafe(self) -> ThreadSafe:

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "chrono_async"
 
 LAYERS = [
-    {"errors", "clock", "durations", "_threads"},
+    {"errors", "clock", "durations", "_tasks", "_threads"},
     {"schedules"},
     {"policies"},
     {"models"},

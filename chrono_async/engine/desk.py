@@ -24,7 +24,7 @@ from ..events import JobAdded, JobEvent, JobPaused, JobRemoved, JobRescheduled, 
 from ..models import Definition, JobInfo, JobRecord, Trigger, due_of, run_id
 from ..options import JobFunc, JobOptions, LocalOptions, ReadOptions, check_func, is_coroutine_function, read_options
 from ..policies import default_grace
-from ..schedules import OneShotSchedule, Schedule, WindowedSchedule, bind, declared, dump
+from ..schedules import OneShotSchedule, Schedule, WindowedSchedule, bind, declared, dump, load
 from .registry import LocalJob, as_given, held_to_its_word
 from .run import Why, dump_arguments, parse_arguments
 from .state import State
@@ -84,12 +84,12 @@ class Desk:
         job = self._bind(new)
         definition = Definition(declared(new.schedule), dump(as_given(job.schedule)))
         record = await self._register(new, job, definition)
-        if record.schedule is None or record.schedule.bound != definition.bound:
-            job.adopt(record)
-        job.revision = record.revision
+        state.forget(job.id)
+        if record.schedule == definition:
+            job.revision = record.revision
+        else:
+            state.adopt(job, record)
         state.registry.add(job)
-        state.unknown.discard(job.id)
-        state.foreign.pop(job.id, None)
         state.arm(due_of(record, record.lease_until))
         self._tell(JobAdded, job.id)
         return self._info(record)
@@ -174,13 +174,18 @@ class Desk:
         state.timeline.disarm(job_id)
         for run in tuple(state.runs.of(job_id)):
             run.cancel(Why.REMOVED)
+        state.forget(job_id)
         state.results.fail(job_id, JobNotFoundError(job_id))
         self._tell(JobRemoved, job_id)
 
     async def pause(self, job_id: str) -> JobInfo:
         """Keep the job from running until it is resumed; a run that is going ends as it would."""
-        record = await self._state.door.ask(self._state.door.storage.set_paused(job_id))
-        self._state.timeline.disarm(job_id)
+        state = self._state
+        record = await state.door.ask(state.door.storage.set_paused(job_id))
+        state.timeline.disarm(job_id)
+        job = state.registry.get(job_id)
+        if job is None or job.is_parallel or not state.runs.of(job_id):
+            state.arm(due_of(record, record.lease_until))  # a manual request is due all the same
         self._tell(JobPaused, job_id)
         return self._info(record)
 
@@ -203,22 +208,18 @@ class Desk:
         state = self._state
         _check_schedule(schedule)
         await self._ask_the_time()
-        bound = bind(
-            schedule,
-            job_id=job_id,
-            timezone=state.settings.timezone,
-            now=state.time.now(),
-        )
+        bound = bind(schedule, job_id=job_id, timezone=state.settings.timezone, now=state.time.now())
         definition = Definition(declared(schedule), dump(bound))
+        checked = held_to_its_word(bound)
 
         def write(record: JobRecord) -> Coroutine[Any, Any, JobRecord | None]:
-            next_run = _next(bound, state.time.now())
+            next_run = _next(checked, state.time.now())
             return state.door.storage.reschedule(job_id, definition, revision=record.revision, next_run=next_run)
 
         record = await self._change(job_id, write)
         job = state.registry.get(job_id)
         if job is not None:
-            job.schedule, job.revision = held_to_its_word(bound), record.revision
+            job.schedule, job.revision = checked, record.revision
             state.arm(due_of(record, record.lease_until))
         self._tell(JobRescheduled, job_id)
         return self._info(record)
@@ -267,27 +268,45 @@ class Desk:
 
     def _resumed(self, record: JobRecord) -> datetime | None:
         """Return the next run of a job that is resumed now: a one-shot keeps its time, others count from here."""
-        schedule = self._schedule_of(record)
+        try:
+            schedule = self._schedule_of(record)
+        except ScheduleError as error:
+            raise ScheduleError(
+                f"job {record.id!r} cannot be resumed here, where its schedule cannot be read: {error}"
+            ) from error
         if schedule is None or _is_one_shot(schedule):
             return record.next_run
         return _next(schedule, self._state.time.now())
 
-    def _schedule_of(self, record: JobRecord) -> Schedule | None:
-        return self._info(record).schedule
-
     def _info(self, record: JobRecord) -> JobInfo:
+        schedule: Schedule | None = None
+        try:
+            schedule = self._schedule_of(record)
+        except ScheduleError as error:
+            self._state.tell_unread(record, error)
+        return JobInfo.of(record, None if schedule is None else as_given(schedule))
+
+    def _schedule_of(self, record: JobRecord) -> Schedule | None:
+        """
+        Return the schedule that the record speaks of; None for someone's own that lives in another process.
+
+        `ScheduleError` if it cannot be read here.
+        """
         job = self._state.registry.get(record.id)
-        mine = job.schedule if job is not None and job.revision == record.revision else None
-        return JobInfo.of(record, None if mine is None else as_given(mine))
+        if job is not None and job.revision == record.revision:
+            return job.schedule
+        return None if record.schedule is None else load(record.schedule.bound)
 
     def _tell(self, kind: type[JobEvent], job_id: str) -> None:
         self._state.bus.tell(kind(self._state.time.now(), job_id))
 
 
 def _next(schedule: Schedule, now: datetime) -> datetime | None:
-    upcoming = held_to_its_word(schedule).next(now)
+    upcoming = schedule.next(now)
     return None if upcoming is None else upcoming.astimezone(UTC)
 
 
 def _is_one_shot(schedule: Schedule) -> bool:
-    return isinstance(schedule.schedule if isinstance(schedule, WindowedSchedule) else schedule, OneShotSchedule)
+    if isinstance(schedule, WindowedSchedule):
+        return _is_one_shot(schedule.schedule)
+    return isinstance(schedule, OneShotSchedule)

@@ -31,7 +31,7 @@ class Health:
     """How often in a row the storage has failed."""
     storage_error: str
     unknown_jobs: tuple[str, ...]
-    """Jobs that have been due for a poll interval, and that nobody here has a function for; the first hundred."""
+    """Jobs that nobody here has a function for, and that nobody has taken for a poll interval; the first hundred."""
 
 
 def take_health(state: State, session: Session | None) -> Health:

@@ -17,7 +17,7 @@ _SHORTEST_WAIT = 0.005
 
 
 class LeaseKeeper:
-    """One task; nothing else renews."""
+    """One task. Only a runner renews besides: the one lease whose run may be written down already."""
 
     def __init__(self, state: State) -> None:
         self._state = state

@@ -59,12 +59,17 @@ def deadline(job: LocalJob, due: Due) -> datetime:
     """Return when to act on `due`: its time, and the job's jitter, which never enters its identity."""
     if not job.policies.jitter or due.trigger is not None or due.next_run is None:
         return due.when
-    return max(due.when, due.next_run + jitter_offset(job.id, due.next_run, job.policies.jitter))
+    return max(due.when, _later(due.next_run, jitter_offset(job.id, due.next_run, job.policies.jitter)))
 
 
 def horizon_end(now: datetime, horizon: timedelta) -> datetime:
-    """Return how far the timeline reaches, without falling off the end of the calendar."""
+    """Return how far the timeline reaches."""
+    return _later(now, horizon)
+
+
+def _later(moment: datetime, length: timedelta) -> datetime:
+    """Return `moment + length`, without falling off the end of the calendar."""
     try:
-        return now + horizon
+        return moment + length
     except OverflowError:
-        return datetime.max.replace(tzinfo=now.tzinfo)
+        return datetime.max.replace(tzinfo=moment.tzinfo)

@@ -7,18 +7,17 @@ So an instance holds only its horizon, whatever the storage's size, and finds ot
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from ..errors import JobNotFoundError, StorageError
+from ..errors import JobNotFoundError, StorageCorruptError, StorageError
 from ..events import JobUnknown
 from ..models import Due, InstanceInfo
 from .bursts import is_burst
 from .planner import horizon_end
 from .registry import LocalJob
-from .state import State
+from .state import Foreign, State
 
 _logger = logging.getLogger("chrono_async")
 
@@ -37,12 +36,14 @@ class _Loaded(NamedTuple):
 
 
 class Poller:
-    """One task; nothing else loads."""
+    """One task. The loop and the desk ask what is due as well: what is left of a burst, and what time it is there."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._started = state.time.now()
         self._interval = state.settings.poll_interval / timedelta(seconds=1)
+        self._left_out: set[str] = set()
+        self._told: dict[str, datetime] = {}
         self._next_beat = self._next_look = self._next_full = state.time.boot()
 
     async def run(self) -> None:
@@ -115,29 +116,43 @@ class Poller:
         Jobs that have no function here are looked at once in a poll interval, and left out where there is a hurry.
         """
         state, last, more, jobs, has_burst = self._state, None, True, 0, False
-        before: Mapping[str, datetime | None] = {}
-        skip, is_full = state.unknown | state.foreign.keys(), state.time.boot() >= self._next_full
-        if is_full:
+        foreign, skip = state.foreign, frozenset(state.foreign)
+        if state.time.boot() >= self._next_full:
             self._next_full = self._in_an_interval()
-            before, state.foreign, skip = state.foreign, {}, state.unknown
+            foreign, skip = {}, frozenset()
         while more:
             now = state.time.now()
             until = horizon_end(now, state.horizon)
             call = state.door.storage.due(now, until, exclude=skip, limit=_PAGE, after=last)
             page = await state.door.ask_dated(call, reads=True)
             for due in page.due:
-                job = state.registry.get(due.job_id)
-                if job is not None:
-                    await self._take_in(due, job)
-                else:
-                    self._leave_alone(due, before.get(due.job_id), page.now, is_full=is_full)
+                await self._look_at(due, foreign, page.now)
             jobs, has_burst = jobs + len(page.due), has_burst or is_burst(page.due)
             more, last = page.more, page.due[-1] if page.due else last
             await asyncio.sleep(0)  # a long list must not hold up the loop
+        if foreign is not state.foreign:
+            self._forget_all_but(foreign)
         return _Loaded(jobs, has_burst)
 
+    async def _look_at(self, due: Due, foreign: Foreign, now: datetime) -> None:
+        """Take in what is due, or leave it to others; what makes that fail is left out, and holds up no other job."""
+        job = self._state.registry.get(due.job_id)
+        try:
+            if job is not None:
+                await self._take_in(due, job)
+            else:
+                self._leave_alone(due, foreign, now)
+        except Exception as error:
+            if isinstance(error, StorageError) and not isinstance(error, StorageCorruptError):
+                raise  # of all jobs nothing more is to be heard now
+            if due.job_id not in self._left_out:
+                self._left_out.add(due.job_id)
+                _logger.exception("job %r is left out, for as long as what the storage says of it fails", due.job_id)
+        else:
+            self._left_out.discard(due.job_id)
+
     async def _take_in(self, due: Due, job: LocalJob) -> None:
-        if due.revision != job.revision:
+        if due.revision not in {job.revision, self._state.unread.get(due.job_id)}:
             await self._refresh(due.job_id)
         if job.revision == due.revision:
             self._state.arm(due)
@@ -151,16 +166,34 @@ class Poller:
             return
         job = state.registry.get(job_id)
         if job is not None:
-            job.adopt(record)
+            state.adopt(job, record)
 
-    def _leave_alone(self, due: Due, before: datetime | None, now: datetime, *, is_full: bool) -> None:
-        """Leave it to others; if it was due `before` and nobody has taken it since, nor adds it here, say so once."""
-        state = self._state
-        if len(state.foreign) + len(state.unknown) >= _MOST_LEFT_OUT:
+    def _leave_alone(self, due: Due, foreign: Foreign, now: datetime) -> None:
+        """Leave it to others; if it was due at the last full look and nobody has taken it since, it is unknown."""
+        state, job_id = self._state, due.job_id
+        if len(foreign) >= _MOST_LEFT_OUT:
             return
-        if due.when > now or due.when != before or due.job_id in state.adding:
-            state.foreign[due.job_id] = due.when if is_full and due.when <= now else None
+        if foreign is state.foreign or due.when > now:
+            foreign[job_id] = None
             return
-        state.unknown.add(due.job_id)
+        foreign[job_id] = due.when
+        if state.foreign.get(job_id) == due.when and job_id not in state.adding:
+            state.unknown.add(job_id)
+            self._tell_unknown(due)
+
+    def _tell_unknown(self, due: Due) -> None:
+        """Say that nobody takes a job, once for each time at which it was due."""
+        state, told = self._state, self._told
+        if told.get(due.job_id) == due.when:
+            return
+        told[due.job_id] = due.when
+        if len(told) > _MOST_LEFT_OUT:
+            del told[next(iter(told))]
         _logger.warning("job %r has been due since %s, and nobody here has a function for it", due.job_id, due.when)
         state.bus.tell(JobUnknown(state.time.now(), due.job_id))
+
+    def _forget_all_but(self, foreign: Foreign) -> None:
+        """Keep what a full look has found; what it has not is removed, or others have moved on with it."""
+        state = self._state
+        state.unknown = {job_id for job_id in state.unknown if foreign.get(job_id) == state.foreign.get(job_id)}
+        state.foreign = {job_id: when for job_id, when in foreign.items() if job_id not in state.registry}

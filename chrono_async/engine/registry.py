@@ -11,7 +11,7 @@ from ..errors import ScheduleError
 from ..models import JobRecord
 from ..options import JobFunc, LocalOptions
 from ..policies import Policies
-from ..schedules import CronSchedule, IntervalSchedule, OneShotSchedule, Schedule, WindowedSchedule, load
+from ..schedules import CronSchedule, IntervalSchedule, OneShotSchedule, Schedule, WindowedSchedule, dump, load
 
 _OURS = (CronSchedule, IntervalSchedule, OneShotSchedule)
 
@@ -31,25 +31,45 @@ class LocalJob:
     """Whether its runs may overlap each other."""
     at_most_once: bool
     has_callbacks: bool
-    revision: int = 0
+    revision: int = -1
+    """Of the stored schedule that it goes by; less than any as long as it goes by none."""
 
     def adopt(self, record: JobRecord) -> None:
-        """Go by the schedule in the record: somebody has rescheduled the job, or had bound it before."""
+        """
+        Go by the schedule in the record: somebody has rescheduled the job, or had bound it before.
+
+        `ScheduleError` if it cannot be read here; nothing is changed then.
+        """
+        if record.schedule is not None:
+            self.schedule = self._read(record.schedule.bound)
         self.revision = record.revision
-        stored = load(record.schedule.bound) if record.schedule is not None else None
+
+    def _read(self, bound: str) -> Schedule:
+        stored = load(bound)
         if stored is not None:
-            self.schedule = stored
+            return stored
+        if bound != dump(as_given(self.schedule)):
+            raise ScheduleError(f"{bound!r} is someone's own and lives in another process")
+        return self.schedule
 
 
 def held_to_its_word(schedule: Schedule) -> Schedule:
-    """Return `schedule`, with its answers checked if it is not one of ours."""
-    inner = schedule.schedule if isinstance(schedule, WindowedSchedule) else schedule
-    return schedule if isinstance(inner, (*_OURS, CheckedSchedule)) else CheckedSchedule(schedule)
+    """Return `schedule`, with the answers of one that is not ours checked: within its window, which stays in sight."""
+    if isinstance(schedule, WindowedSchedule):
+        return _around(schedule, held_to_its_word(schedule.schedule))
+    return schedule if isinstance(schedule, (*_OURS, CheckedSchedule)) else CheckedSchedule(schedule)
 
 
 def as_given(schedule: Schedule) -> Schedule:
     """Return what `held_to_its_word` was given."""
+    if isinstance(schedule, WindowedSchedule):
+        return _around(schedule, as_given(schedule.schedule))
     return schedule.inner if isinstance(schedule, CheckedSchedule) else schedule
+
+
+def _around(window: WindowedSchedule, schedule: Schedule) -> WindowedSchedule:
+    """Return the window, around `schedule`."""
+    return window if schedule is window.schedule else window.model_copy(update={"schedule": schedule})
 
 
 class CheckedSchedule:
@@ -104,10 +124,10 @@ class Registry:
         self._jobs[job.id] = job
         self._ids = None
 
-    def remove(self, job_id: str) -> LocalJob | None:
-        """Forget the job."""
+    def remove(self, job_id: str) -> None:
+        """Forget the job, if it is here."""
         self._ids = None
-        return self._jobs.pop(job_id, None)
+        self._jobs.pop(job_id, None)
 
     @property
     def ids(self) -> frozenset[str]:
@@ -115,3 +135,8 @@ class Registry:
         if self._ids is None:
             self._ids = frozenset(self._jobs)
         return self._ids
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """The schedules by the ids of their jobs, as their users gave them."""
+        return {job.id: as_given(job.schedule) for job in self}

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from ..durations import at_most_a_century
 from ..errors import InvalidOptionError
 
 _MIN_TTL = timedelta(milliseconds=50)
@@ -41,6 +42,9 @@ class Settings:
     def __post_init__(self) -> None:
         if self.lock_ttl < _MIN_TTL:
             raise InvalidOptionError("lock_ttl", self.lock_ttl, f"must be at least {_MIN_TTL}")
+        at_most_a_century(self.lock_ttl, "lock_ttl")
+        at_most_a_century(self.poll_interval, "storage_poll_interval")
+        at_most_a_century(self.storage_timeout, "storage_timeout")
         for name in ("max_concurrent_runs", "max_threads"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):

@@ -3,12 +3,14 @@ What the engine's tasks share: who is where, and the few signals between them.
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ..clock import Clock
+from ..errors import ScheduleError
 from ..events import EventBus, LeaseLost
-from ..models import Due
+from ..models import Due, JobRecord
 from ..policies import Overlap
 from ..storage.base import LeasingStorage
 from .planner import deadline, horizon_end
@@ -19,6 +21,11 @@ from .settings import Settings
 from .storage_door import StorageDoor
 from .storage_time import StorageTime
 from .timeline import Timeline
+
+_logger = logging.getLogger("chrono_async")
+
+Foreign = dict[str, datetime | None]
+"""Jobs of others, and since when they were due when the poller last looked at all; None if they were not."""
 
 
 @dataclass(slots=True)
@@ -33,11 +40,13 @@ class State:
     results: Results = field(default_factory=Results)
     runs: RunTable = field(default_factory=RunTable)
     unknown: set[str] = field(default_factory=set)
-    """Jobs that nobody has taken for a poll, and of which that was told."""
-    foreign: dict[str, datetime | None] = field(default_factory=dict)
-    """Jobs that have no function here, and what of them was due when the poller last looked at them."""
+    """Jobs that nobody has taken for a poll, and that were reported."""
+    foreign: Foreign = field(default_factory=dict)
+    """All jobs that have no function here, as far as they are left out of polls; the unknown ones are among them."""
     adding: set[str] = field(default_factory=set)
     """Jobs whose registration is under way: the storage may know them already."""
+    unread: dict[str, int] = field(default_factory=dict)
+    """Jobs whose schedule cannot be read here, and of which of its revisions that was told."""
     ask_again: dict[str, datetime] = field(default_factory=dict)
     """When to ask again for claims of which nothing was heard, whatever a poll says of such a job meanwhile."""
     instances: tuple[str, ...] = ()
@@ -64,11 +73,34 @@ class State:
 
     def begin(self) -> None:
         """Begin a new life: what belonged to the last one, perhaps on another event loop, is forgotten."""
-        self.runs, self.unknown, self.foreign, self.ask_again = RunTable(), set(), {}, {}
+        self.runs, self.unknown, self.foreign, self.unread, self.ask_again = RunTable(), set(), {}, {}, {}
         self.wake, self.hurry, self.draining = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def _wake(self) -> None:
         self.wake.set()
+
+    def forget(self, job_id: str) -> None:
+        """Forget what was left to others about a job: it is here now, or nowhere."""
+        self.unknown.discard(job_id)
+        self.foreign.pop(job_id, None)
+        self.unread.pop(job_id, None)
+
+    def adopt(self, job: LocalJob, record: JobRecord) -> None:
+        """Let the job go by the schedule in its record; one that cannot be read here leaves the job to others."""
+        known = self.registry.get(job.id)
+        if known is not None and known.revision == record.revision:
+            job.schedule, job.revision = known.schedule, known.revision
+            return
+        try:
+            job.adopt(record)
+        except ScheduleError as error:
+            self.tell_unread(record, error)
+
+    def tell_unread(self, record: JobRecord, error: ScheduleError) -> None:
+        """Say that a job's schedule cannot be read here, once for each of its revisions."""
+        if self.unread.get(record.id) != record.revision:
+            self.unread[record.id] = record.revision
+            _logger.error("the schedule of job %r cannot be read here, so others have to run it: %s", record.id, error)
 
     def arm(self, due: Due | None) -> None:
         """Put what comes next for a job on the timeline, if it lies within the horizon; the poller brings the rest."""

@@ -2,7 +2,7 @@
 The instance's heap of what comes due within the horizon.
 
 A job has at most one entry. A replaced or disarmed entry stays in the heap until its time comes, or until such entries
-outnumber the living ones.
+outnumber the living ones by far.
 """
 
 from collections.abc import Callable
@@ -44,12 +44,13 @@ class Timeline:
         heappush(self._heap, entry)
         if self._heap[0] is entry:
             self._on_earlier()
-        elif before is not None:
+        if before is not None:
             self._compact()
 
     def disarm(self, job_id: str) -> None:
         """Forget the job's entry, if it has one."""
-        self._current.pop(job_id, None)
+        if self._current.pop(job_id, None) is not None:
+            self._compact()
 
     def clear(self) -> None:
         """Forget everything."""

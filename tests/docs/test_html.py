@@ -1,6 +1,6 @@
 """What a notebook shows of a scheduler, its jobs and its history."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from chrono_async import AsyncScheduler
 from chrono_async.testing import Simulation
@@ -52,6 +52,23 @@ async def test_a_scheduler_shows_how_it_is_doing_and_its_jobs(sim: Simulation) -
     assert "in memory, for one process" in html
     await s.stop()
     assert "<td>not running</td>" in s._repr_html_()
+
+
+async def test_a_schedule_of_ones_own_is_shown_as_its_author_says(sim: Simulation) -> None:
+    """Not as what it is wrapped in here."""
+
+    class EveryFullMoon:
+        def next(self, after: datetime) -> datetime:
+            return after + timedelta(days=29)
+
+        def __str__(self) -> str:
+            return "every full moon"
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_job("tide", "", print, EveryFullMoon())
+        await s.add_job("high tide", "", print, EveryFullMoon(), end_at=sim.now + timedelta(days=99))
+        for html in (s._repr_html_(), (await s.list_jobs())._repr_html_()):  # type: ignore[attr-defined]
+            assert html.count("<td>every full moon</td>") == 2
 
 
 async def test_a_long_list_is_cut(sim: Simulation) -> None:

@@ -282,6 +282,21 @@ async def test_a_schedule_that_cannot_be_is_refused_and_changes_nothing(sim, ver
         assert await s.list_jobs() == []
 
 
+@pytest.mark.parametrize("option", ["jitter", "misfire_grace"])
+async def test_a_length_that_would_lead_off_the_calendar_is_refused_and_changes_nothing(sim, option):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(InvalidOptionError, match="must not be longer than a century"):
+            await s.add_one_shot_job("past", "", work, at=sim.now - timedelta(days=1), **{option: timedelta.max})
+        assert await s.list_jobs() == []
+
+
+async def test_one_may_be_due_when_the_calendar_ends(sim):
+    """However much later it might start."""
+    last = datetime.max.replace(tzinfo=UTC)
+    async with AsyncScheduler(clock=sim.clock) as s:
+        assert (await s.add_one_shot_job("last", "", work, at=last, jitter=60, misfire_grace=60)).next_run == last
+
+
 async def test_an_option_that_does_not_exist_is_refused(sim):
     async with AsyncScheduler(clock=sim.clock) as s:
         with pytest.raises(InvalidOptionError, match="retries=3: there is no such option"):

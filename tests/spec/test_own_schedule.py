@@ -19,6 +19,9 @@ from chrono_async import (
 from chrono_async.testing import Recorder
 
 MINUTE = timedelta(minutes=1)
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+WINDOWS = [{}, {"start_at": BEGIN}, {"end_at": BEGIN + 60 * MINUTE}]
+"""None, and two that leave out none of the fire times that are asked for."""
 
 
 class PrimeMinutes:
@@ -102,27 +105,55 @@ async def test_every_option_and_every_verb_works_with_it(sim):
     assert len(recorder.runs) == 3
 
 
-@pytest.mark.parametrize("misfire", ["fire_once", "skip", "fire_all"])
-async def test_a_backlog_is_found_by_walking_over_it(sim, misfire):
-    recorder, begin = Recorder(sim.clock), sim.now
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize(
+    ("options", "minutes"),
+    [
+        ({"misfire": "fire_once"}, [11, 13]),
+        ({"misfire": "skip"}, [13]),
+        ({"misfire": "fire_all"}, [2, 3, 5, 7, 11, 13]),
+        ({"misfire": "fire_all", "max_catchup": 2}, [7, 11, 13]),
+    ],
+)
+async def test_a_backlog_is_found_by_walking_over_it(sim, options, minutes, window):
+    recorder = Recorder(sim.clock)
     s = AsyncScheduler(clock=sim.clock)
-    await s.add_job("prime", "", recorder.job, PrimeMinutes(), misfire=misfire, misfire_grace=1)
+    await s.add_job("prime", "", recorder.job, PrimeMinutes(), misfire_grace=1, **options, **window)
     await sim.advance(750)
     async with s:
         await sim.advance(60)
-    minutes = [(moment - begin) / MINUTE for moment in recorder.fire_times()]
-    assert minutes == {"fire_once": [11, 13], "skip": [13], "fire_all": [2, 3, 5, 7, 11, 13]}[misfire]
+    assert [(moment - BEGIN) / MINUTE for moment in recorder.fire_times()] == minutes
 
 
-@pytest.mark.parametrize("overlap", Overlap)
-async def test_so_is_an_overlap(sim, overlap):
+async def test_of_a_backlog_only_what_lies_in_the_window_counts(sim):
+    recorder, window = Recorder(sim.clock), {"start_at": BEGIN + 3 * MINUTE, "end_at": BEGIN + 7 * MINUTE}
+    s = AsyncScheduler(clock=sim.clock)
+    for misfire in ("fire_once", "fire_all"):
+        await s.add_job(misfire, "", recorder.job, PrimeMinutes(), misfire=misfire, max_catchup=2, **window)
+    await sim.advance(3600)
+    async with s:
+        await sim.advance(60)
+    assert recorder.fire_times("fire_once") == [BEGIN + 7 * MINUTE]
+    assert recorder.fire_times("fire_all") == [BEGIN + 5 * MINUTE, BEGIN + 7 * MINUTE]
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize(
+    ("overlap", "minutes"),
+    [
+        (Overlap.SKIP, [2, 5, 11, 17, 23]),
+        (Overlap.QUEUE, [2, 3, 7, 11, 13, 17, 19, 23]),
+        (Overlap.CANCEL_RUNNING, [2, 3, 5, 7, 11, 13, 17, 19, 23]),
+        (Overlap.ALLOW, [2, 3, 5, 7, 11, 13, 17, 19, 23]),
+    ],
+)
+async def test_so_is_an_overlap(sim, overlap, minutes, window):
     recorder = Recorder(sim.clock)
     async with AsyncScheduler(clock=sim.clock) as s:
-        await s.add_job("prime", "", recorder.job, PrimeMinutes(), overlap=overlap, args=(150,))
-        await sim.advance(60 * 10)
-        assert recorder.doubles() == []
-        await s.remove_job("prime")
-    assert len(recorder.runs) >= 2
+        await s.add_job("prime", "", recorder.job, PrimeMinutes(), overlap=overlap, args=(150,), **window)
+        await sim.until(BEGIN + 26 * MINUTE)
+    assert recorder.doubles() == []
+    assert [(moment - BEGIN) / MINUTE for moment in recorder.fire_times()] == minutes
 
 
 async def test_elsewhere_it_is_not_known_what_it_is(sim):
@@ -198,3 +229,14 @@ async def test_it_may_be_put_into_a_window(sim):
     window = WindowedSchedule(PrimeMinutes(), start_at=begin + 10 * MINUTE)
     async with AsyncScheduler(clock=sim.clock) as s:
         assert (await s.add_job("prime", "", print, window)).next_run == begin + 11 * MINUTE
+
+
+async def test_in_a_window_it_is_given_back_as_it_was_given(sim):
+    schedule, end = PrimeMinutes(), BEGIN + 60 * MINUTE
+    async with AsyncScheduler(clock=sim.clock) as s:
+        infos = [await s.add_job("prime", "", print, schedule, end_at=end)]
+        infos += [await s.get_job("prime"), *await s.list_jobs()]
+        infos.append(await s.reschedule_job("prime", WindowedSchedule(schedule, end_at=end)))
+    assert [type(info.schedule) for info in infos] == [WindowedSchedule] * 4
+    assert all(info.schedule.schedule is schedule for info in infos)
+    assert all(info.schedule.end_at == end for info in infos)

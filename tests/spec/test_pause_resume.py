@@ -7,7 +7,14 @@ from datetime import timedelta
 
 import pytest
 
-from chrono_async import AsyncScheduler, InMemoryStorage, JobNotFoundError, JobStatus
+from chrono_async import (
+    AsyncScheduler,
+    InMemoryStorage,
+    JobNotFoundError,
+    JobStatus,
+    OneShotSchedule,
+    WindowedSchedule,
+)
 from chrono_async.testing import Recorder
 
 
@@ -81,6 +88,19 @@ async def test_a_one_shot_whose_time_has_passed_runs_at_once(sim):
         await s.resume_job("once")
         await sim.settle()
         assert [(run.fire_time, run.start) for run in recorder.runs] == [(due, sim.now)]
+
+
+async def test_in_however_many_windows_it_keeps_its_time(sim):
+    """One is the schedule's own, the other the job's."""
+    recorder, due = Recorder(sim.clock), sim.now + timedelta(seconds=100)
+    schedule = WindowedSchedule(OneShotSchedule(at=due), end_at=due)
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_job("once", "", recorder.job, schedule, end_at=due)
+        await s.pause_job("once")
+        await sim.advance(3600)
+        assert (await s.resume_job("once")).next_run == due
+        await sim.settle()
+    assert recorder.fire_times() == [due]
 
 
 async def test_a_second_pause_and_a_second_resume_change_nothing(sim):

@@ -14,6 +14,7 @@ from chrono_async import (
     InvalidOptionError,
     JobNotFoundError,
     JobStatus,
+    Overlap,
     current_run,
 )
 from chrono_async.testing import Recorder
@@ -87,6 +88,33 @@ async def test_a_paused_job_can_be_triggered_and_stays_paused(sim):
         await sim.advance(60)
         assert (await s.get_job("beat")).paused
     assert len(recorder.runs) == 1
+
+
+async def test_a_pause_holds_up_no_request_that_waits(sim):
+    """Not even until the next poll."""
+    recorder = Recorder(sim.clock)
+    async with AsyncScheduler(storage=QuietStorage(clock=sim.clock), clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", recorder.job, 3600)
+        await sim.advance(10)
+        await s.trigger_job("beat")
+        await s.pause_job("beat")
+        await sim.settle()
+        assert [run.start for run in recorder.runs] == [sim.now]
+
+
+@pytest.mark.parametrize("overlap", Overlap)
+async def test_nor_does_it_end_the_run_behind_which_one_waits(sim, overlap):
+    """Not even one that the next fire time would have cancelled: there is none while the job is paused."""
+    recorder, begin = Recorder(sim.clock), sim.now
+    async with AsyncScheduler(storage=QuietStorage(clock=sim.clock), clock=sim.clock) as s:
+        await s.add_interval_job("slow", "", recorder.job, 10, args=(15,), overlap=overlap)
+        await sim.advance(12)
+        await s.trigger_job("slow")
+        await s.pause_job("slow")
+        await sim.advance(60)
+    assert not recorder.runs[0].was_cancelled
+    starts = [(run.start - begin) / timedelta(seconds=1) for run in recorder.runs]
+    assert starts == ([10, 12] if overlap is Overlap.ALLOW else [10, 25])
 
 
 async def test_a_request_joins_the_one_that_waits(sim):

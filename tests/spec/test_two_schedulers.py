@@ -183,14 +183,60 @@ async def test_a_job_that_nobody_takes_is_told_of_by_whatever_clock(sim, ahead):
         AsyncScheduler(storage=storage, clock=sim.clock) as a,
         AsyncScheduler(storage=storage, clock=sim.clock) as b,
     ):
+        told = []
+        a.subscribe(told.append, JobUnknown)
         await b.add_interval_job("b's", "", work, 20)
         await sim.advance(20)
         assert a.health().unknown_jobs == ()
         await sim.advance(60)
         assert a.health().unknown_jobs == ("theirs",)
-        server.step(timedelta(hours=1))
-        await sim.advance(200)
+        for hours in (1, -3):
+            server.step(timedelta(hours=hours))
+            await sim.advance(200)
+            assert a.health().unknown_jobs == (("theirs",) if hours > 0 else ())
+        await sim.advance(3 * 3600)
         assert a.health().unknown_jobs == ("theirs",)
+        assert [event.job_id for event in told] == ["theirs"]
+
+
+@pytest.mark.parametrize("who", ["here", "elsewhere"])
+async def test_a_job_that_is_removed_is_unknown_no_more(sim, storage, who):
+    """Nor does it take up room for ever in what each poll leaves out."""
+    other = AsyncScheduler(storage=storage, clock=sim.clock)
+    await other.add_interval_job("theirs", "", work, 10)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await sim.advance(120)
+        assert s.health().unknown_jobs == ("theirs",)
+        await (s if who == "here" else other).remove_job("theirs")
+        assert s.health().unknown_jobs == (() if who == "here" else ("theirs",))
+        await sim.advance(31)
+        assert s.health().unknown_jobs == ()
+
+
+async def test_nor_is_one_that_somebody_takes_until_it_is_left_due_again(sim, storage):
+    """Then it is told again: once for each time for which it was due and nobody came."""
+    told = []
+    other = AsyncScheduler(storage=storage, clock=sim.clock)
+    await other.add_interval_job("theirs", "", work, 10)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        s.subscribe(told.append, JobUnknown)
+        for times in (1, 2):
+            await sim.advance(300)
+            assert s.health().unknown_jobs == ("theirs",)
+            assert len(told) == times
+            async with other:
+                await sim.advance(100)
+                assert s.health().unknown_jobs == ()
+
+
+async def test_nor_one_that_is_paused(sim, storage):
+    other = AsyncScheduler(storage=storage, clock=sim.clock)
+    await other.add_interval_job("theirs", "", work, 10)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await sim.advance(120)
+        await s.pause_job("theirs")
+        await sim.advance(31)
+        assert s.health().unknown_jobs == ()
 
 
 async def test_it_is_known_as_soon_as_its_function_is_here(sim, storage):

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from chrono_async.durations import to_non_negative, to_positive, to_timedelta
+from chrono_async.durations import CENTURY, at_most_a_century, to_non_negative, to_positive, to_timedelta
 from chrono_async.errors import InvalidOptionError
 
 SECOND = timedelta(seconds=1)
@@ -51,6 +51,14 @@ def test_a_whole_number_too_large_for_a_float_is_refused_too():
 def test_positive_is_longer_than_nothing(given):
     with pytest.raises(InvalidOptionError, match="must be longer than nothing"):
         to_positive(given, "timeout")
+
+
+def test_what_may_last_a_century_may_not_last_longer():
+    """A century from now the calendar goes on, and so did it a century ago."""
+    assert at_most_a_century(CENTURY, "jitter") == CENTURY
+    for length in (CENTURY + SECOND, timedelta.max):
+        with pytest.raises(InvalidOptionError, match=r"jitter=.*: must not be longer than a century"):
+            at_most_a_century(length, "jitter")
 
 
 @pytest.mark.parametrize("given", [-1, -1e-6, -SECOND])

@@ -131,3 +131,10 @@ def test_its_schedule_is_read_from_the_record_unless_somebody_knows_better():
     assert JobInfo.of(record, other).schedule is other
     custom = replace(record, schedule=Definition("{}", '{"kind":"custom","type":"mine:Schedule"}'))
     assert JobInfo.of(custom).schedule is None
+
+
+def test_a_schedule_that_cannot_be_read_is_none():
+    """One in a zone that is unknown here, or of a newer version's kind: what else is known of the job is told."""
+    for bound in ('{"kind":"cron","expr":"@daily","timezone":"Mars/Olympus"}', '{"kind":"lunar"}', "no schedule"):
+        info = JobInfo.of(JobRecord(id="a", next_run=NOON, schedule=Definition("{}", bound)))
+        assert (info.schedule, info.next_run) == (None, NOON)

@@ -99,6 +99,8 @@ def test_equal_policies_are_one_object():
         ("misfire_grace", "long", "must be a timedelta or a finite number of seconds"),
         ("jitter", timedelta(seconds=-1), "must not be negative"),
         ("jitter", float("inf"), "must be a timedelta or a finite number of seconds"),
+        ("misfire_grace", timedelta.max, "must not be longer than a century"),
+        ("jitter", timedelta(days=36_525, seconds=1), "must not be longer than a century"),
         ("max_catchup", 0, "Input should be greater than or equal to 1"),
         ("max_runs", 0, "Input should be greater than or equal to 1"),
         ("max_runs", 1.5, "Input should be a valid integer"),

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from chrono_async import AsyncScheduler
-from chrono_async.errors import StorageError
+from chrono_async.errors import StorageCorruptError, StorageError
 from chrono_async.events import JobUnknown
 from chrono_async.models import JobRecord
 from chrono_async.storage import InMemoryStorage
@@ -172,6 +172,62 @@ async def test_a_job_that_nobody_here_knows_is_left_alone_and_told_once(sim):
         assert [event.job_id async for event in told] == ["theirs"]
         assert scheduler.health().unknown_jobs == ("theirs",)
         assert world.record("theirs").next_run == START + MINUTE
+
+
+class _Muddles(InMemoryStorage):
+    """Says of one job when it is due, but not in what zone."""
+
+    is_muddled = True
+
+    async def due(self, *args, **kwargs):
+        page = await super().due(*args, **kwargs)
+        return page._replace(due=[self._told(due) for due in page.due])
+
+    def _told(self, due):
+        return due._replace(when=due.when.replace(tzinfo=None)) if due.job_id == "a" and self.is_muddled else due
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+async def test_a_job_of_which_nonsense_is_told_is_no_other_jobs_affair(sim, caplog, is_here):
+    """It is told of once, not at each poll; and runs when sense is made of it."""
+    base = _Muddles(clock=sim.clock)
+    async with World(sim, base=base, is_witnessed=False) as world:
+        await world.base.save_job(JobRecord("a", next_run=START + 5 * MINUTE))
+        scheduler = await world.start()
+        await scheduler.add_interval_job("b", "", world.recorder.job, 5 * MINUTE)
+        if is_here:
+            await scheduler.add_interval_job("a", "", world.recorder.job, MINUTE)
+        await sim.until(START + 21 * MINUTE)
+        assert world.recorder.fire_times("a") == []
+        base.is_muddled = False
+        await sim.until(START + 22 * MINUTE)
+    assert world.recorder.fire_times("b") == grid(START + 5 * MINUTE, 5 * MINUTE, 4)
+    assert bool(world.recorder.fire_times("a")) is is_here
+    assert caplog.text.count("job 'a'") == (1 if is_here else 2)
+
+
+class _Torn(InMemoryStorage):
+    """Cannot read one of its rows."""
+
+    async def get_job(self, job_id):
+        if job_id == "a":
+            raise StorageCorruptError("the row of job 'a' cannot be read")
+        return await super().get_job(job_id)
+
+
+async def test_nor_is_one_whose_record_cannot_be_read(sim, caplog):
+    """Somebody has rescheduled it, so that it has to be read again."""
+    base = _Torn(clock=sim.clock)
+    async with World(sim, base=base, is_witnessed=False) as world:
+        scheduler = await world.start()
+        for job_id in ("a", "b"):
+            await scheduler.add_interval_job(job_id, "", world.recorder.job, 5 * MINUTE)
+        record = await InMemoryStorage.get_job(base, "a")
+        await base.reschedule("a", record.schedule, revision=record.revision, next_run=START + 5 * MINUTE)
+        await sim.until(START + 21 * MINUTE)
+    assert world.recorder.fire_times("b") == grid(START + 5 * MINUTE, 5 * MINUTE, 4)
+    assert world.recorder.fire_times("a") == []
+    assert caplog.text.count("job 'a' is left out") == 1
 
 
 async def test_more_jobs_than_a_page_holds_are_all_loaded(sim):

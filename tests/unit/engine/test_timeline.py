@@ -79,3 +79,15 @@ def test_what_was_replaced_does_not_pile_up(timeline):
         NOW + timedelta(seconds=1),
         NOW + timedelta(seconds=100 + 9999),
     ]
+
+
+def test_nor_does_what_was_disarmed_or_put_ever_earlier(timeline):
+    """Whoever adds and removes jobs all day long keeps none of them."""
+    for n in range(10_000):
+        arm(timeline, f"job {n}", 100)
+        timeline.disarm(f"job {n}")
+    assert len(timeline._heap) < 200
+    for n in range(10_000):
+        arm(timeline, "a", 20_000 - n)
+    assert len(timeline._heap) < 200
+    assert timeline.next_deadline() == NOW + timedelta(seconds=10_001)
