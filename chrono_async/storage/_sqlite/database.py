@@ -22,7 +22,7 @@ from .schema import prepare
 
 Result = TypeVar("Result")
 Step = Callable[[Connection], Result]
-Translate = Callable[[Exception], Exception]
+Translate = Callable[[BaseException], BaseException]
 
 _STATEMENTS = 256
 """How many statements a connection keeps prepared."""
@@ -65,7 +65,7 @@ class DatabaseFile:
         with self._mutex:
             try:
                 _transact(self._connected(), calls, self._translated)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the callers hear it and the thread lives on
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the callers hear it and the thread lives on
                 self._drop()
                 failure = self._translated(error)
                 for call in calls:
@@ -132,16 +132,23 @@ class DatabaseFile:
 
     # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _translated(self, error: Exception) -> Exception:
+    def _translated(self, error: BaseException) -> BaseException:
         """Return the error as one of ours, with the path and what to do."""
         if isinstance(error, StorageError):
             return type(error)(f"{self._settings.path}: {error}")
         if isinstance(error, ChronoError) or not isinstance(error, _DRIVERS):
             return error
-        kind, problem = _PROBLEMS.get(_code_of(error), (StorageError, str(error) or repr(error)))
-        failure = kind(f"{self._settings.path}: {problem.format(timeout=self._settings.busy_timeout.total_seconds())}")
+        kind, problem = self._problem_of(error)
+        failure = kind(f"{self._settings.path}: {problem}")
         failure.__cause__ = error
         return failure
+
+    def _problem_of(self, error: BaseException) -> tuple[type[StorageError], str]:
+        known = _PROBLEMS.get(_code_of(error))
+        if known is None:
+            return StorageError, str(error) or repr(error)
+        kind, problem = known
+        return kind, problem.format(timeout=self._settings.busy_timeout.total_seconds())
 
     # ── forks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -174,7 +181,7 @@ _PROBLEMS: dict[int, tuple[type[StorageError], str]] = {
 }
 
 
-def _code_of(error: Exception) -> int:
+def _code_of(error: BaseException) -> int:
     """Return SQLite's primary result code; 0 for what is not SQLite's."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 

@@ -9,8 +9,8 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from operator import attrgetter
 from queue import Empty, SimpleQueue
@@ -121,11 +121,23 @@ def _turn(queue: Queue, file: DatabaseFile) -> bool:
     calls, goes_on = _gathered(queue)
     steps = [asked for asked in calls if not asked.is_last]
     if steps:
-        file.run(steps)
+        with _errors_of(steps):
+            file.run(steps)
     if not goes_on:
-        file.close()
+        with _errors_of([asked for asked in calls if asked.is_last]):
+            file.close()
     _tell(calls)
     return goes_on
+
+
+@contextmanager
+def _errors_of(calls: list[Asked]) -> Iterator[None]:
+    """Make whatever escapes the error of these calls: should the thread end of it, all later ones would wait for it."""
+    try:
+        yield
+    except BaseException as error:  # noqa: BLE001 - the callers hear it
+        for asked in calls:
+            asked.error = error
 
 
 def _gathered(queue: Queue) -> tuple[list[Asked], bool]:
