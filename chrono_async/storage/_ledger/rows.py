@@ -48,10 +48,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 JobRow = tuple[Any, ...]
 
 
-UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
-"""What comes of a row that no version of ours has written; pydantic's error is a `ValueError`."""
-
-
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ...models import Due, InstanceInfo, RunRecord, due_of
+from .._doors import UNREADABLE
 from .._ledger.rows import (
     COLUMNS,
-    UNREADABLE,
     JobRow,
     instant_of,
     job_from_numbers,

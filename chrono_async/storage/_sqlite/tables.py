@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from ...errors import StorageCorruptError
 from ...models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
+from .._doors import UNREADABLE
 from .._ledger.bounds import Bounds
-from .._ledger.rows import UNREADABLE, JobRow, instant_of, kept_of, microseconds_of
+from .._ledger.rows import JobRow, instant_of, kept_of, microseconds_of
 from .._ledger.sheet import Change, Floors, Kept, Stored
 from .._table.shelf import Moment
 from .connection import Connection
