@@ -32,17 +32,17 @@ from ..claims import (
 from ..clock import Clock
 from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger, due_of, place_of
 from ._doors import checked, shifted
-from ._portable.in_turn import InTurn
+from ._portable.in_turn import WRITE_TTL, InTurn
 from ._table import rules
+from ._table.instants import microseconds_of
+from ._table.shelf import is_after
+from ._table.table import HEARD_OF
 from .base import LeasingStorage, Storage
 
 _AT_ONCE = 16
 """How many jobs of one batch are worked on at a time."""
-_WRITE_TTL = timedelta(seconds=30)
-"""How long a lock lasts that is taken for one write."""
 _ASK_AGAIN = timedelta(seconds=5)
 """When to look again at a lock whose end cannot be seen; sooner where leases are short."""
-_HEARD_OF = timedelta(minutes=10)
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -114,7 +114,7 @@ class PortableStorage(InTurn):
         records += await self._records_asked_for({record.id for record in records})
         found = (_due_of(record, own_now) for record in records if record.id not in skip)
         start = None if after is None else (after.when, after.job_id)
-        page = [due for due in found if due is not None and due.when < end and _is_after(due, start)]
+        page = [due for due in found if due is not None and due.when < end and is_after(due, start)]
         page.sort(key=place_of)
         return DuePage(own_now, page[:limit], len(page) > limit)
 
@@ -162,7 +162,7 @@ class PortableStorage(InTurn):
         if refused is not None:
             return refused
         rows = list(_buried(record, now))
-        least = max(rules.microseconds(now), self._floor + 1)
+        least = max(microseconds_of(now), self._floor + 1)
         granted = rules.grant(record, request, rules.Terms(owner, now, now + ttl, least))
         await self._inner.save(record)
         for row in rows:
@@ -206,7 +206,7 @@ class PortableStorage(InTurn):
     async def _settle(self, outcome: Outcome) -> Settled:
         lease = outcome.lease
         async with self._turn(lease.job_id):
-            record = await self._relock(lease, _WRITE_TTL)
+            record = await self._relock(lease, WRITE_TTL)
             if record is None:
                 return await self._settle_other(outcome)
             rules.settle(record, outcome)
@@ -243,7 +243,7 @@ class PortableStorage(InTurn):
     async def _release(self, given: Release) -> Due | None:
         lease = given.lease
         async with self._turn(lease.job_id):
-            record = await self._relock(lease, _WRITE_TTL)
+            record = await self._relock(lease, WRITE_TTL)
             if record is None:
                 return await self._release_flight(given)
             rules.release(record, given)
@@ -342,7 +342,7 @@ class PortableStorage(InTurn):
     async def list_instances(self) -> list[InstanceInfo]:
         """Return the instances of this process that were heard of lately."""
         now = self._clock.now()
-        return [instance for instance in self._instances.values() if now - instance.seen <= _HEARD_OF]
+        return [instance for instance in self._instances.values() if now - instance.seen <= HEARD_OF]
 
     def changes(self) -> AsyncIterator[None]:
         """Yield at once when this process has changed something."""
@@ -352,10 +352,6 @@ class PortableStorage(InTurn):
 def _due_of(record: JobRecord, now: datetime) -> Due | None:
     lease_until = record.lease_until if record.owner is not None else None
     return due_of(record, lease_until if lease_until is not None and lease_until > now else None)
-
-
-def _is_after(due: Due, start: tuple[datetime, str] | None) -> bool:
-    return start is None or place_of(due) > start
 
 
 def _buried(record: JobRecord, now: datetime) -> Iterable[RunRecord]:

@@ -9,6 +9,7 @@ from chrono_async.claims import ClaimAnswer, Granted
 from chrono_async.errors import StorageError
 from chrono_async.storage import InMemoryStorage
 from chrono_async.storage._table import rules
+from chrono_async.storage._table.instants import microseconds_of
 from tests.proof.kit import KINDS, MINUTE, SECOND, START, World, grid
 
 INSTANCES = [f"instance {n}" for n in range(5)]
@@ -55,7 +56,7 @@ class GrantsEverything(InMemoryStorage):
 
     async def claim(self, requests, owner_id, ttl):
         at = self._moment()
-        terms = rules.Terms(owner_id, at.now, at.now + ttl, rules.microseconds(at.now))
+        terms = rules.Terms(owner_id, at.now, at.now + ttl, microseconds_of(at.now))
         records = self._table.records
         return ClaimAnswer(at.now, [rules.grant(records[request.job_id], request, terms) for request in requests])
 

@@ -19,6 +19,7 @@ from chrono_async.engine.settler import Settler
 from chrono_async.errors import StorageError
 from chrono_async.policies import Move
 from chrono_async.storage._table import rules
+from chrono_async.storage._table.instants import microseconds_of
 from chrono_async.storage._table.table import Table
 from chrono_async.storage.portable import PortableStorage
 
@@ -94,7 +95,7 @@ _claim = Table._claim
 
 async def _claim_without_looking_again(self: Any, record: Any, request: Any, owner: str, ttl: timedelta) -> Any:
     now = self._clock.now()
-    least = max(rules.microseconds(now), self._floor + 1)
+    least = max(microseconds_of(now), self._floor + 1)
     granted = rules.grant(record, request, rules.Terms(owner, now, now + ttl, least))
     await self._inner.save(record)
     return granted

@@ -16,11 +16,10 @@ from .._ledger.rows import (
     RUN_COLUMNS,
     RUN_INSTANTS,
     JobRow,
-    instant_of,
-    microseconds_of,
     run_of,
     run_row,
 )
+from .._table.instants import instant_of, microseconds_of
 
 
 class Instants(dict[int, datetime]):

@@ -6,7 +6,7 @@ or touches a medium. Who calls must make the call and the write of the record on
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from ...claims import (
@@ -32,8 +32,8 @@ from ...models import (
     due_of,
     pending_manual,
 )
+from .instants import microseconds_of
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 Refusal = Moved | Held | Early
@@ -47,11 +47,6 @@ class Terms(NamedTuple):
     lease_until: datetime
     least: int
     """No token may be smaller."""
-
-
-def microseconds(moment: datetime) -> int:
-    """Return the moment as whole microseconds since 1970: what tokens and revisions grow with."""
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 # ── registering ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -81,7 +76,7 @@ def _declares_the_same(existing: JobRecord, schedule: Definition) -> bool:
 
 def next_revision(record: JobRecord, now: datetime, floor: int) -> int:
     """Return a revision greater than any that this id has had."""
-    return max(record.revision + 1, floor + 1, microseconds(now))
+    return max(record.revision + 1, floor + 1, microseconds_of(now))
 
 
 def _replace(record: JobRecord, schedule: Definition, next_run: datetime | None, revision: int) -> None:

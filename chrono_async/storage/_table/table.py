@@ -22,9 +22,11 @@ from ...claims import (
 )
 from ...models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger, due_of, earliest
 from . import rules
+from .instants import microseconds_of
 from .shelf import Lock, Moment, Shelf
 
-_HEARD_OF = timedelta(minutes=10)
+HEARD_OF = timedelta(minutes=10)
+"""How long an instance is listed after it has last been heard of."""
 _GONE = Gone()
 _MOVED = Moved()
 _STALE = Settled(SettleVerdict.STALE)
@@ -58,7 +60,7 @@ class Table(Shelf):
 
     def claim(self, requests: Sequence[ClaimRequest], owner: str, ttl: timedelta, at: Moment) -> list[ClaimVerdict]:
         """Judge each request on its own."""
-        least = max(rules.microseconds(at.now), self.token_floor + 1)
+        least = max(microseconds_of(at.now), self.token_floor + 1)
         terms = rules.Terms(owner, at.now, at.now + ttl, least)
         lock = Lock(owner, at.boot + ttl.total_seconds())
         return [self._claim(request, terms, lock, at) for request in requests]
@@ -289,9 +291,9 @@ class Table(Shelf):
         seen = InstanceInfo(instance.instance_id, instance.started, now, instance.jobs)
         self.instances[instance.instance_id] = seen
         for other in list(self.instances.values()):
-            if now - other.seen > _HEARD_OF:
+            if now - other.seen > HEARD_OF:
                 del self.instances[other.instance_id]
 
     def list_instances(self, now: datetime) -> list[InstanceInfo]:
         """Return the instances that were heard of lately."""
-        return [instance for instance in self.instances.values() if now - instance.seen <= _HEARD_OF]
+        return [instance for instance in self.instances.values() if now - instance.seen <= HEARD_OF]

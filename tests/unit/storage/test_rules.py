@@ -20,6 +20,7 @@ from chrono_async.claims import (
 from chrono_async.models import Definition, JobRecord, JobStatus, RunRecord, RunStatus, Trigger
 from chrono_async.policies import Missed, Overlap, Policies, Recovery
 from chrono_async.storage._table import rules
+from chrono_async.storage._table.instants import microseconds_of
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -37,7 +38,7 @@ def a_request(**values: object) -> ClaimRequest:
 def claimed(record: JobRecord, request: ClaimRequest | None = None, owner: str = "me/1") -> Granted:
     request = request or a_request()
     assert rules.refuse(record, request, NOW) is None
-    return rules.grant(record, request, rules.Terms(owner, NOW, LATER, rules.microseconds(NOW)))
+    return rules.grant(record, request, rules.Terms(owner, NOW, LATER, microseconds_of(NOW)))
 
 
 def outcome(
@@ -113,9 +114,9 @@ def test_a_manual_request_waits_for_no_time() -> None:
 def test_a_token_is_never_less_than_the_time_nor_than_the_last() -> None:
     """A clock that went back takes no token back."""
     record = a_job(token=7)
-    assert claimed(record).lease.token == rules.microseconds(NOW)
-    record = a_job(token=rules.microseconds(LATER))
-    assert claimed(record).lease.token == rules.microseconds(LATER) + 1
+    assert claimed(record).lease.token == microseconds_of(NOW)
+    record = a_job(token=microseconds_of(LATER))
+    assert claimed(record).lease.token == microseconds_of(LATER) + 1
 
 
 def test_attempts_count_claims_of_one_occurrence() -> None:
