@@ -14,8 +14,8 @@ from typing import Any
 
 from ...models import Definition, Flight, JobRecord, JobStatus, RunRecord, RunStatus, Trigger, earliest
 from ...policies import DEFAULT_POLICIES, Missed, Policies
+from .._table.endings import is_lost
 from .._table.instants import instant_of, microseconds_of
-from .._table.rules import is_lost
 from .._table.shelf import Lock
 from .sheet import Kept
 
