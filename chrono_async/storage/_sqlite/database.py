@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from ...errors import ChronoError, StorageCorruptError, StorageError
+from .._awaited import Awaited
 from .connection import Connection
 from .schema import prepare
 
@@ -38,16 +39,15 @@ class Settings(NamedTuple):
     durable: bool
 
 
-class Call:
-    """A step that is to be done in a transaction, and what came of it."""
+class AskedStep(Awaited):
+    """A step that waits to be done in a transaction."""
 
-    __slots__ = ("error", "result", "step", "writes")
+    __slots__ = ("step", "writes")
 
     def __init__(self, step: Step[Any], *, writes: bool) -> None:
+        super().__init__()
         self.step: Step[Any] = step
         self.writes: bool = writes
-        self.result: object = None
-        self.error: BaseException | None = None
 
 
 class DatabaseFile:
@@ -60,7 +60,7 @@ class DatabaseFile:
         self._mutex = threading.Lock()
         _files.add(self)
 
-    def run(self, calls: Sequence[Call]) -> None:
+    def run(self, calls: Sequence[AskedStep]) -> None:
         """Do the steps in one transaction; what keeps that from being written is each call's error."""
         with self._mutex:
             try:
@@ -194,7 +194,7 @@ def _inode_of(path: Path) -> tuple[int, int]:
 # ── transactions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _transact(database: Connection, calls: Sequence[Call], translated: Translate) -> None:
+def _transact(database: Connection, calls: Sequence[AskedStep], translated: Translate) -> None:
     """Take the write lock first, if there is anything to write: a reader that turns writer might find it taken."""
     database.execute("BEGIN IMMEDIATE" if any(call.writes for call in calls) else "BEGIN")
     for call in calls:
@@ -202,7 +202,7 @@ def _transact(database: Connection, calls: Sequence[Call], translated: Translate
     database.execute("COMMIT")
 
 
-def _apply(database: Connection, call: Call, translated: Translate) -> None:
+def _apply(database: Connection, call: AskedStep, translated: Translate) -> None:
     database.execute("SAVEPOINT one")
     try:
         call.result = call.step(database)
