@@ -53,8 +53,10 @@ class PostgresStorage(PostgresLedger):
         max_connections: int = 5,
         statement_cache_size: int | None = None,
     ) -> None:
-        if not 0 <= min_connections <= max_connections or not max_connections:
-            raise InvalidOptionError("max_connections", max_connections, f"must be 1 or more, and {min_connections=}")
+        if max_connections < 1:
+            raise InvalidOptionError("max_connections", max_connections, "must be 1 or more")
+        if not 0 <= min_connections <= max_connections:
+            raise InvalidOptionError("min_connections", min_connections, f"must lie between 0 and {max_connections=}")
         bounds = Bounds.checked(history, total_history, history_age)
         statements = Statements(namespace)
         self._connections = Connections(
