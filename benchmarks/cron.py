@@ -6,17 +6,15 @@ machine hits everybody: `next` in a chain (each answer is the next question), bu
 one with its first answer. Building ours includes pydantic's validation. cronsim is always there; croniter and
 APScheduler take part where they are installed.
 
-Run it with `python benchmarks/cron.py [repeats]`. A cell is the median of the repeats, and its spread their
+Run it with `python -m benchmarks.cron [repeats]`. A cell is the median of the repeats, and its spread their
 interquartile range over that median; the last column compares medians, and the last rows are geometric means over
 the cases.
 """
 
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, tzinfo
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from statistics import geometric_mean, median, quantiles
 from time import perf_counter
 from typing import NamedTuple
@@ -25,6 +23,8 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from chrono_async import CronSchedule
+
+from ._measure import machine, versions
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -181,20 +181,11 @@ def report(question: str, names: list[str], samples: dict[tuple[str, str], list[
         print(f"mean, {label:20}{cells}{means['cronsim'] / means['chrono_async']:>18.1f}")
 
 
-def versions() -> str:
-    found = [f"Python {platform.python_version()}"]
-    for package in ("pydantic", "cronsim", "croniter", "apscheduler"):
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
-
-
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     contestants = dict(peers())
-    print(f"{platform.machine()}, {versions()}; {repeats} repeats")
+    packages = versions(["pydantic", "cronsim", "croniter", "apscheduler"])
+    print(f"{machine()}, {repeats} repeats\n{packages}")
     for question in ("next", "build", "build and first next"):
         report(question, list(contestants), measure(contestants, question, repeats))
 

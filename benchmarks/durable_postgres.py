@@ -105,7 +105,7 @@ QUESTION.contestant("SAQ", most=1_000)(peers.saq)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] in {"bare", "ours"}:
+    if sys.argv[1:2] in (["bare"], ["ours"]):
         work(connected, storage_at)
     else:
         QUESTION.main()

@@ -107,7 +107,7 @@ QUESTION.contestant("docket", most=1_000)(peers.docket)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] in {"bare", "ours"}:
+    if sys.argv[1:2] in (["bare"], ["ours"]):
         work(_bare, _storage)
     else:
         QUESTION.main()

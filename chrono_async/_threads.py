@@ -2,7 +2,7 @@
 The one door to worker threads.
 
 A thread cannot be stopped. Whoever waits for one and is cancelled goes on at once, and the thread ends when it does:
-what must be heard to the end belongs into a task of its own.
+what must be heard to the end belongs in a task of its own.
 """
 
 import asyncio

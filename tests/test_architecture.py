@@ -26,17 +26,17 @@ LAYERS = [
 
 STORAGES = {"memory", "file", "portable", "sqlite", "postgres", "redis"}
 
-SHARED_BY_STORAGES = [{"base", "_boot", "_doors", "_hints"}, {"_channel"}, {"_table"}, {"_ledger"}]
+SHARED_BY_STORAGES = [{"base", "_awaited", "_boot", "_doors", "_hints"}, {"_channel"}, {"_table"}, {"_ledger"}]
 """What storages are built on, from the ground up."""
 
 BESIDE = {("durations", "errors"), ("options", "events")}
 """The imports within a layer."""
 
 DOORS = {
-    "aiofiles": {"storage/file.py", "storage/_file/"},
-    "anyio": {"_threads.py", "engine/signals.py", "engine/runner.py", "storage/file.py", "storage/_portable/asked.py"},
+    "aiofiles": {"storage/_file/steps.py"},
+    "anyio": {"_threads.py", "engine/signals.py", "engine/runner.py", "storage/_portable/asked.py"},
     "asyncpg": {"storage/_postgres/"},
-    "filelock": {"storage/file.py", "storage/_file/commit.py"},
+    "filelock": {"storage/_file/commit.py"},
     "pydantic": {"schedules/", "policies.py", "options.py", "storage/_file/"},
     "redis": {"storage/redis.py", "storage/_redis/"},
     "sqlite3": {"storage/sqlite.py", "storage/_sqlite/"},

@@ -42,8 +42,8 @@ Seconds = Annotated[float, typer.Option(min=5, max=3600, help="With --cluster: h
 
 
 def demo(
-    as_json: AsJson = False,  # noqa: FBT002  # flags of the command line
-    cluster: AsCluster = False,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002  # a flag of the command line
+    cluster: AsCluster = False,  # noqa: FBT002  # a flag of the command line
     storage: StorageUrl = None,
     seconds: Seconds = 20,
 ) -> None:

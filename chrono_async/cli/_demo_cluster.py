@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
+from urllib.parse import quote
 
 from rich import box
 from rich.table import Table
@@ -53,7 +54,7 @@ class Cluster:
     def __init__(self, folder: Path, terms: Terms, say: Callable[..., None]) -> None:
         self._seconds = terms.seconds
         self._is_own_file = terms.storage is None
-        url = terms.storage or f"sqlite:{folder / 'jobs.db'}"
+        url = terms.storage or f"sqlite:{quote(str(folder / 'jobs.db'))}"
         namespace = f"chrono_demo_{uuid.uuid4().hex[:8]}"
         # The desk is never started: it only asks.
         self._desk, self._storage = make_scheduler(url, namespace, f"desk-{os.getpid()}")

@@ -105,7 +105,7 @@ class Stage:
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Look until it is so: it comes about in other processes, which cannot set an event here."""
-    while not is_so():  # noqa: ASYNC110
+    while not is_so():  # noqa: ASYNC110  # other processes
         await asyncio.sleep(0.05)
 
 

@@ -33,6 +33,7 @@ class Channel:
         self._hints = Hints()
         self._listeners = 0
         self._hearing: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._telling: asyncio.Task[None] | None = None
         self._has_more = False
 
@@ -59,7 +60,7 @@ class Channel:
     async def listen(self) -> AsyncGenerator[None, None]:
         """Yield once for any number of changes since the last time. All who listen here share one connection."""
         self._listeners += 1
-        if self._hearing is None or not _is_at_work(self._hearing):
+        if not _is_at_work(self._hearing):
             self._hearing = asyncio.get_running_loop().create_task(self._keep_hearing(), name="chrono-async hints")
         try:
             async with contextlib.aclosing(self._hints.listen()) as hints:
@@ -68,7 +69,15 @@ class Channel:
         finally:
             self._listeners -= 1
             if not self._listeners:
-                self._hearing.cancel()
+                self._stop_hearing()
+
+    def _stop_hearing(self) -> None:
+        """Let the connection take leave, undisturbed by who begins to listen meanwhile: that takes a new one."""
+        hearing, self._hearing = self._hearing, None
+        if hearing is not None and _is_at_work(hearing):
+            hearing.cancel()
+            self._leaving.add(hearing)
+            hearing.add_done_callback(self._leaving.discard)
 
     async def _keep_hearing(self) -> None:
         """Hear for ever; after a connection was lost, wait a little longer each time."""
@@ -88,9 +97,8 @@ class Channel:
     async def close(self) -> None:
         """Let those who listen stop, and let go of the connection. What is being said is said first."""
         self._hints.end()
-        if self._hearing is not None and not self._hearing.cancelling():
-            self._hearing.cancel()
-        ours = [task for task in (self._hearing, self._telling) if task is not None and _is_at_work(task)]
+        self._stop_hearing()
+        ours = [task for task in (*self._leaving, self._telling) if task is not None and _is_at_work(task)]
         if ours:
             await asyncio.wait(ours)
 

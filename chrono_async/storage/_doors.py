@@ -1,5 +1,5 @@
 """
-What is checked when a record or a question comes in, whatever the storage.
+What is checked when a record or a question comes in, from a caller or from what is stored, whatever the storage.
 """
 
 from datetime import UTC, datetime
@@ -10,6 +10,9 @@ from ..models import JobRecord
 
 _TIMES = ("last_run", "next_run", "last_success", "lease_until", "running", "claimed", "not_before")
 _all_times = attrgetter(*_TIMES)
+
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What comes of reading what no version of ours has written; pydantic's error is a `ValueError`."""
 
 
 def checked(record: object) -> JobRecord:

@@ -42,3 +42,9 @@ class Hints:
                 await event.wait()
         finally:
             del self._listeners[event]
+
+
+async def no_hints() -> AsyncGenerator[None, None]:
+    """Yield nothing, and end at once."""
+    for _ in range(0):
+        yield

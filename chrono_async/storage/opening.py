@@ -4,7 +4,7 @@ From a URL to a storage.
 
 from importlib import import_module
 from typing import Any, NamedTuple, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from ..errors import InvalidOptionError
 from .base import LeasingStorage
@@ -66,8 +66,12 @@ def _refuse_other_schemes(url: str) -> str:
 
 
 def _path(url: str) -> str:
-    parts = urlsplit(url)
-    return unquote(parts.netloc + parts.path)
+    path = url.partition(":")[2].removeprefix("//")
+    for sign, part in (("?", "query"), ("#", "fragment")):
+        if sign in path:
+            problem = f"has a {part}, which means nothing here; write {quote(sign)} for a {sign!r} in a path"
+            raise InvalidOptionError("url", url, problem)
+    return unquote(path)
 
 
 def _load(kind: Kind, url: str) -> type[Any]:

@@ -32,17 +32,17 @@ from ..claims import (
 from ..clock import Clock
 from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger, due_of, place_of
 from ._doors import checked, shifted
-from ._portable.in_turn import InTurn
-from ._table import rules
+from ._portable.in_turn import WRITE_TTL, InTurn
+from ._table import claiming, endings, planning
+from ._table.instants import microseconds_of
+from ._table.shelf import is_after
+from ._table.table import HEARD_OF
 from .base import LeasingStorage, Storage
 
 _AT_ONCE = 16
 """How many jobs of one batch are worked on at a time."""
-_WRITE_TTL = timedelta(seconds=30)
-"""How long a lock lasts that is taken for one write."""
 _ASK_AGAIN = timedelta(seconds=5)
 """When to look again at a lock whose end cannot be seen; sooner where leases are short."""
-_HEARD_OF = timedelta(minutes=10)
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -83,14 +83,14 @@ class PortableStorage(InTurn):
 
     async def _create(self, record: JobRecord) -> Registered:
         now, own = self._clock.now(), record.copy()
-        own.revision = rules.next_revision(own, now, self._floor)
+        own.revision = planning.next_revision(own, now, self._floor)
         own.token = max(own.token, self._floor)
         await self._inner.save(own)
         return Registered(now, RegisterVerdict.CREATED, await self._inner.find(record.id) or own)
 
     async def _join(self, existing: JobRecord, record: JobRecord) -> Registered:
         now, before = self._clock.now(), existing.copy()
-        verdict = rules.register(existing, record, now, floor=self._floor)
+        verdict = planning.register(existing, record, now, floor=self._floor)
         if existing != before:
             await self._inner.save(existing)
         return Registered(now, verdict, await self._inner.find(record.id) or existing)  # None: it was removed since
@@ -114,7 +114,7 @@ class PortableStorage(InTurn):
         records += await self._records_asked_for({record.id for record in records})
         found = (_due_of(record, own_now) for record in records if record.id not in skip)
         start = None if after is None else (after.when, after.job_id)
-        page = [due for due in found if due is not None and due.when < end and _is_after(due, start)]
+        page = [due for due in found if due is not None and due.when < end and is_after(due, start)]
         page.sort(key=place_of)
         return DuePage(own_now, page[:limit], len(page) > limit)
 
@@ -151,19 +151,19 @@ class PortableStorage(InTurn):
 
     async def _claim_locked(self, record: JobRecord, request: ClaimRequest, owner: str, ttl: timedelta) -> ClaimVerdict:
         now = self._clock.now()
-        mine = rules.regrant(record, request, owner)
+        mine = claiming.regrant(record, request, owner)
         if mine is not None:
-            flight = rules.flight_of(record, mine.lease)
+            flight = claiming.flight_of(record, mine.lease)
             if flight is not None:
-                rules.renew_flight(record, flight, now + ttl)
+                claiming.renew_flight(record, flight, now + ttl)
                 await self._inner.save(record)
             return mine
-        refused = rules.refuse(record, request, now)
+        refused = claiming.refuse(record, request, now)
         if refused is not None:
             return refused
         rows = list(_buried(record, now))
-        least = max(rules.microseconds(now), self._floor + 1)
-        granted = rules.grant(record, request, rules.Terms(owner, now, now + ttl, least))
+        least = max(microseconds_of(now), self._floor + 1)
+        granted = claiming.grant(record, request, claiming.Terms(owner, now, now + ttl, least))
         await self._inner.save(record)
         for row in rows:
             self._history.add(row)
@@ -181,19 +181,19 @@ class PortableStorage(InTurn):
             record = await self._inner.find(lease.job_id)
             if record is None:
                 return False
-            flight = rules.flight_of(record, lease)
+            flight = claiming.flight_of(record, lease)
             if flight is not None:
-                rules.renew_flight(record, flight, self._clock.now() + ttl)
+                claiming.renew_flight(record, flight, self._clock.now() + ttl)
                 await self._inner.save(record)
                 return True
-            return rules.holds(record, lease) and await self._relock(lease, ttl) is not None
+            return claiming.holds(record, lease) and await self._relock(lease, ttl) is not None
 
     async def _relock(self, lease: Lease, ttl: timedelta) -> JobRecord | None:
         """Take the lease's lock again and return the record read under it; None, and no lock, if the lease is lost."""
         if not await self._inner.lock(lease.job_id, lease.owner, ttl):
             return None
         record = await self._inner.find(lease.job_id)
-        if record is not None and rules.holds(record, lease):
+        if record is not None and claiming.holds(record, lease):
             return record
         await self._inner.unlock(lease.job_id, lease.owner)
         return None
@@ -206,10 +206,10 @@ class PortableStorage(InTurn):
     async def _settle(self, outcome: Outcome) -> Settled:
         lease = outcome.lease
         async with self._turn(lease.job_id):
-            record = await self._relock(lease, _WRITE_TTL)
+            record = await self._relock(lease, WRITE_TTL)
             if record is None:
                 return await self._settle_other(outcome)
-            rules.settle(record, outcome)
+            endings.settle(record, outcome)
             await self._inner.save(record)
             await self._inner.unlock(lease.job_id, lease.owner)
             return self._settled(record, outcome)
@@ -219,9 +219,9 @@ class PortableStorage(InTurn):
         record = await self._inner.find(outcome.lease.job_id)
         if record is None:
             return Settled(SettleVerdict.STALE)
-        flight = rules.flight_of(record, outcome.lease)
+        flight = claiming.flight_of(record, outcome.lease)
         if flight is not None:
-            rules.settle_flight(record, flight, outcome)
+            endings.settle_flight(record, flight, outcome)
             await self._inner.save(record)
             return self._settled(record, outcome)
         if record.settled_token == outcome.lease.token or self._history.holds(outcome.run):
@@ -243,20 +243,20 @@ class PortableStorage(InTurn):
     async def _release(self, given: Release) -> Due | None:
         lease = given.lease
         async with self._turn(lease.job_id):
-            record = await self._relock(lease, _WRITE_TTL)
+            record = await self._relock(lease, WRITE_TTL)
             if record is None:
                 return await self._release_flight(given)
-            rules.release(record, given)
+            endings.release(record, given)
             await self._inner.save(record)
             await self._inner.unlock(lease.job_id, lease.owner)
             return self._released(record, given)
 
     async def _release_flight(self, given: Release) -> Due | None:
         record = await self._inner.find(given.lease.job_id)
-        flight = None if record is None else rules.flight_of(record, given.lease)
+        flight = None if record is None else claiming.flight_of(record, given.lease)
         if record is None or flight is None:
             return None if record is None else _due_of(record, self._clock.now())
-        rules.land(record, flight, rules.status_of(given))
+        endings.land(record, flight, endings.status_of(given))
         await self._inner.save(record)
         return self._released(record, given)
 
@@ -275,7 +275,7 @@ class PortableStorage(InTurn):
             record, now = await self._inner.find(job_id), self._clock.now()
             if record is None:
                 return None
-            if locked and rules.advance(record, move, revision=revision, next_run=next_run, now=now):
+            if locked and planning.advance(record, move, revision=revision, next_run=next_run, now=now):
                 await self._inner.save(record)
                 self._history.add(move)
             due = _due_of(record, now)
@@ -294,7 +294,7 @@ class PortableStorage(InTurn):
         """Let the job run again from `next_run`."""
         now = self._clock.now()
         return await self._change(
-            job_id, lambda record: rules.resume(record, revision=revision, next_run=next_run, now=now)
+            job_id, lambda record: planning.resume(record, revision=revision, next_run=next_run, now=now)
         )
 
     async def reschedule(
@@ -304,7 +304,7 @@ class PortableStorage(InTurn):
         now, floor = self._clock.now(), self._floor
         return await self._change(
             job_id,
-            lambda record: rules.reschedule(
+            lambda record: planning.reschedule(
                 record, definition, revision=revision, next_run=next_run, now=now, floor=floor
             ),
         )
@@ -324,7 +324,7 @@ class PortableStorage(InTurn):
         """Ask for a manual run; this instance sees it even if the job is paused or not due."""
         async with self._writing(job_id):
             record = await self._inner.get(job_id)
-            waiting = rules.trigger(record, trigger, self._clock.now(), self._history.latest_manual(job_id))
+            waiting = planning.trigger(record, trigger, self._clock.now(), self._history.latest_manual(job_id))
             await self._inner.save(record)
         self._asked_for.add(job_id)
         self._hints.give()
@@ -342,7 +342,7 @@ class PortableStorage(InTurn):
     async def list_instances(self) -> list[InstanceInfo]:
         """Return the instances of this process that were heard of lately."""
         now = self._clock.now()
-        return [instance for instance in self._instances.values() if now - instance.seen <= _HEARD_OF]
+        return [instance for instance in self._instances.values() if now - instance.seen <= HEARD_OF]
 
     def changes(self) -> AsyncIterator[None]:
         """Yield at once when this process has changed something."""
@@ -354,17 +354,13 @@ def _due_of(record: JobRecord, now: datetime) -> Due | None:
     return due_of(record, lease_until if lease_until is not None and lease_until > now else None)
 
 
-def _is_after(due: Due, start: tuple[datetime, str] | None) -> bool:
-    return start is None or place_of(due) > start
-
-
 def _buried(record: JobRecord, now: datetime) -> Iterable[RunRecord]:
     """Take those who have not been heard of for longer than their leases off a job whose lock was there to be had."""
     if record.owner is not None:
-        yield rules.abandon(record, now)
+        yield endings.abandon(record, now)
     for flight in record.flights:
         if flight.lease_until <= now:
-            yield rules.abandon_flight(record, flight, now)
+            yield endings.abandon_flight(record, flight, now)
 
 
 async def _each(items: Sequence[Item], work: Callable[[Item], Awaitable[Answer]]) -> list[Answer]:

@@ -15,6 +15,7 @@ from ..errors import InvalidOptionError
 from ..models import Due, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
 from ._doors import in_utc
+from ._hints import no_hints
 from ._ledger.bounds import A_MONTH, Bounds
 from ._ledger.rows import run_of
 from ._postgres.ledger import PostgresLedger
@@ -22,8 +23,8 @@ from ._postgres.pool import Connections, Pool
 from ._postgres.rows import Reader, bad_character, due_of_row, record_of
 from ._postgres.statements import Statements
 from ._postgres.upkeep import Upkeep
+from ._table.table import HEARD_OF
 
-_HEARD_OF = timedelta(minutes=10)
 _PAGE = 1000
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
@@ -52,8 +53,10 @@ class PostgresStorage(PostgresLedger):
         max_connections: int = 5,
         statement_cache_size: int | None = None,
     ) -> None:
-        if not 0 <= min_connections <= max_connections or not max_connections:
-            raise InvalidOptionError("max_connections", max_connections, f"must be 1 or more, and {min_connections=}")
+        if max_connections < 1:
+            raise InvalidOptionError("max_connections", max_connections, "must be 1 or more")
+        if not 0 <= min_connections <= max_connections:
+            raise InvalidOptionError("min_connections", min_connections, f"must lie between 0 and {max_connections=}")
         bounds = Bounds.checked(history, total_history, history_age)
         statements = Statements(namespace)
         self._connections = Connections(
@@ -163,13 +166,13 @@ class PostgresStorage(PostgresLedger):
         self._hold(instance_id=instance.instance_id)
         jobs = sorted(job_id for job_id in instance.jobs if bad_character(job_id) is None)
         ((seen,),) = await self._connections.fetch(
-            "heartbeat", instance.instance_id, in_utc(instance.started, "started"), jobs, _HEARD_OF
+            "heartbeat", instance.instance_id, in_utc(instance.started, "started"), jobs, HEARD_OF
         )
         await self._upkeep.run(seen)
 
     async def list_instances(self) -> list[InstanceInfo]:
         """Return the instances that were heard of lately."""
-        rows = await self._connections.fetch("list_instances", _HEARD_OF)
+        rows = await self._connections.fetch("list_instances", HEARD_OF)
         return [InstanceInfo(name, started, seen, frozenset(jobs)) for name, started, seen, jobs in rows]
 
     # ── hints ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -180,7 +183,7 @@ class PostgresStorage(PostgresLedger):
 
     def changes(self) -> AsyncIterator[None]:
         """Yield at once when another has changed something; without `notify` there is nothing to hear."""
-        return self._channel.listen() if self._notifies else _nothing()
+        return self._channel.listen() if self._notifies else no_hints()
 
     async def _send(self, word: str) -> None:
         await self._connections.fetch("notify", self._signal, word)
@@ -189,8 +192,3 @@ class PostgresStorage(PostgresLedger):
         """Close the connections that are this storage's own."""
         await self._channel.close()
         await self._connections.close()
-
-
-async def _nothing() -> AsyncIterator[None]:
-    for _ in range(0):
-        yield

@@ -17,11 +17,12 @@ from ..durations import Duration, to_positive
 from ..models import Due, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
 from ._doors import in_utc
+from ._hints import no_hints
 from ._ledger.bounds import A_MONTH, Bounds
 from ._ledger.ledger import Call
 from ._ledger.optimistic import Reading, Written
 from ._ledger.recalling import RecallingLedger
-from ._ledger.rows import JobRow, instant_of, microseconds_of
+from ._ledger.rows import JobRow
 from ._ledger.sheet import Change, Floors, Kept, Stored
 from ._redis import link
 from ._redis.rows import (
@@ -42,8 +43,9 @@ from ._redis.rows import (
     words_of,
     words_of_changes,
 )
+from ._table.instants import instant_of, microseconds_of
 from ._table.shelf import Moment
-from ._table.table import Table
+from ._table.table import HEARD_OF, Table
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -51,9 +53,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("chrono_async")
 
-_HEARD_OF = 600_000_000
-"""Microseconds."""
 _MICROSECOND = timedelta(microseconds=1)
+_HEARD_OF = HEARD_OF // _MICROSECOND
 _PAGE = 1000
 
 
@@ -246,7 +247,7 @@ class RedisStorage(RecallingLedger[JobRow]):
 
     def changes(self) -> AsyncIterator[None]:
         """Yield at once when another storage on this namespace has changed something."""
-        return _nothing() if self._channel is None else self._channel.listen()
+        return no_hints() if self._channel is None else self._channel.listen()
 
     async def erase(self) -> None:
         """Delete all keys of the namespace, and with them all jobs: for one that was only tried out."""
@@ -257,8 +258,3 @@ class RedisStorage(RecallingLedger[JobRow]):
         if self._channel is not None:
             await self._channel.close()
         await self._link.close()
-
-
-async def _nothing() -> AsyncIterator[None]:
-    for _ in range(0):
-        yield

@@ -93,7 +93,7 @@ def _bound(function: Callable[..., Any], request: pytest.FixtureRequest) -> Call
     owner = getattr(function, "__self__", None)
     if owner is None or not isinstance(request.instance, type(owner)):
         return function
-    bound: Callable[..., Any] = function.__func__.__get__(request.instance)  # type: ignore[attr-defined]
+    bound: Callable[..., Any] = function.__func__.__get__(request.instance)  # type: ignore[attr-defined] # it is a method
     return bound
 
 

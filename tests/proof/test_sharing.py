@@ -8,7 +8,8 @@ import pytest
 from chrono_async.claims import ClaimAnswer, Granted
 from chrono_async.errors import StorageError
 from chrono_async.storage import InMemoryStorage
-from chrono_async.storage._table import rules
+from chrono_async.storage._table import claiming
+from chrono_async.storage._table.instants import microseconds_of
 from tests.proof.kit import KINDS, MINUTE, SECOND, START, World, grid
 
 INSTANCES = [f"instance {n}" for n in range(5)]
@@ -55,9 +56,9 @@ class GrantsEverything(InMemoryStorage):
 
     async def claim(self, requests, owner_id, ttl):
         at = self._moment()
-        terms = rules.Terms(owner_id, at.now, at.now + ttl, rules.microseconds(at.now))
+        terms = claiming.Terms(owner_id, at.now, at.now + ttl, microseconds_of(at.now))
         records = self._table.records
-        return ClaimAnswer(at.now, [rules.grant(records[request.job_id], request, terms) for request in requests])
+        return ClaimAnswer(at.now, [claiming.grant(records[request.job_id], request, terms) for request in requests])
 
 
 @pytest.mark.sim(seeds=range(5))

@@ -18,7 +18,8 @@ from chrono_async.engine.loop import RunLoop
 from chrono_async.engine.settler import Settler
 from chrono_async.errors import StorageError
 from chrono_async.policies import Move
-from chrono_async.storage._table import rules
+from chrono_async.storage._table import claiming, endings
+from chrono_async.storage._table.instants import microseconds_of
 from chrono_async.storage._table.table import Table
 from chrono_async.storage.portable import PortableStorage
 
@@ -39,14 +40,14 @@ def _instead(owner: Any, name: str, function: Any) -> Callable[[], contextlib.Ab
 
 # ── in the storage ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-_settle, _grant, _regrant = Table._settle, Table._grant, rules.regrant
+_settle, _grant, _regrant = Table._settle, Table._grant, claiming.regrant
 
 
 def _settle_whoever_asks(self: Any, outcome: Any, at: Any) -> Settled:
     record = self.records.get(outcome.lease.job_id)
     if record is None or record.owner is None:
         return _settle(self, outcome, at)
-    rules.settle(record, outcome)
+    endings.settle(record, outcome)
     self.locks.pop(record.id, None)
     return self._settled(record, outcome, at)
 
@@ -59,7 +60,7 @@ def _grant_and_keep_a_copy(self: Any, record: Any, *args: Any) -> Granted:
 
 def _settle_the_copy(self: Any, outcome: Any, at: Any) -> Settled:
     record, copy = self.records.get(outcome.lease.job_id), self.copies.get(outcome.lease[:2])
-    if copy is not None and (record is None or rules.holds(record, outcome.lease)):
+    if copy is not None and (record is None or claiming.holds(record, outcome.lease)):
         self.records[copy.id] = copy.copy()
     return _settle(self, outcome, at)
 
@@ -74,8 +75,8 @@ def _writing_whole_records() -> Iterator[None]:
 
 
 def _settle_repeated_again(self: Any, record: Any, outcome: Any, at: Any) -> Settled:
-    if rules.flight_of(record, outcome.lease) is None and outcome.lease.token == record.settled_token:
-        rules.count(record, outcome)
+    if claiming.flight_of(record, outcome.lease) is None and outcome.lease.token == record.settled_token:
+        endings.count(record, outcome)
         return self._settled(record, outcome, at)
     return _settle_other(self, record, outcome, at)
 
@@ -94,8 +95,8 @@ _claim = Table._claim
 
 async def _claim_without_looking_again(self: Any, record: Any, request: Any, owner: str, ttl: timedelta) -> Any:
     now = self._clock.now()
-    least = max(rules.microseconds(now), self._floor + 1)
-    granted = rules.grant(record, request, rules.Terms(owner, now, now + ttl, least))
+    least = max(microseconds_of(now), self._floor + 1)
+    granted = claiming.grant(record, request, claiming.Terms(owner, now, now + ttl, least))
     await self._inner.save(record)
     return granted
 

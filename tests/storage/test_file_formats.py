@@ -13,6 +13,7 @@ from chrono_async.errors import InvalidOptionError, StorageCorruptError, Storage
 from chrono_async.models import Definition, JobRecord, JobStatus, RunRecord, RunStatus
 from chrono_async.policies import Missed, Policies
 from chrono_async.storage import FileStorage
+from chrono_async.storage._boot import boot_id
 from chrono_async.storage._file.documents import FORMATS, JSON, XML, YAML, Format
 from chrono_async.storage._file.state import fill, tree_of
 from chrono_async.storage._table.shelf import Lock
@@ -20,6 +21,7 @@ from chrono_async.storage._table.table import Table
 
 NOW = datetime(2030, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 ENDINGS = [".yaml", ".yml", ".json", ".xml"]
+ALIVE = {"started": "2026-01-02T03:04:05Z", "seen": "2026-01-02T03:04:05Z"}
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 
@@ -255,8 +257,9 @@ async def test_a_file_that_is_not_text_is_refused_with_its_line(tmp_path: Path) 
     "bad",
     [{"nextRun": "soon"}, {"nextRun": "2026-01-02T03:04:05"}, {"status": 9}, {"runCount": "many"},
      {"paused": "perhaps"},
-     {"options": "{"}, {"options": '{"max_runs": -1}'}, {"schedule": "x"}, {"flights": ["x"]}, {"owner": ["x"]}],
-    ids=str,
+     {"options": "{"}, {"options": '{"max_runs": -1}'}, {"schedule": "x"}, {"flights": ["x"]}, {"flights": 5},
+     {"flights": "x"}, {"options": "[" * 100_000}, {"owner": ["x"]}],
+    ids=lambda bad: f"{bad}"[:40],
 )  # fmt: skip
 async def test_a_record_that_cannot_be_read_costs_that_record(
     tmp_path: Path, ending: str, bad: dict[str, object], caplog: pytest.LogCaptureFixture
@@ -275,3 +278,28 @@ async def test_a_record_that_cannot_be_read_costs_that_record(
     assert isinstance(before, dict)
     assert before["jobs"][0] in document["jobs"]
     assert [record.id for record in await FileStorage(path).list_jobs()] == ["good", "new"]
+
+
+@pytest.mark.parametrize(
+    ("part", "bad"),
+    [
+        ("locks", {"jobId": "a", "until": "soon"}), ("locks", {"jobId": ["a"], "until": 5}), ("locks", 5),
+        ("runs", {"jobId": "a", "fireTime": "2026-01-02T03:04:05Z", "status": "odd"}), ("runs", "x"),
+        *(("instances", {"instanceId": "x", **ALIVE, "jobs": jobs})
+          for jobs in ("5", "[", "{}", '"ab"', "[5]", '[5, "a"]', "[[]]", "[" * 100_000, ["a"])),
+        ("instances", {"instanceId": "x", "started": "2026-01-02T03:04:05Z"}),
+    ],
+    ids=lambda value: f"{value}"[:60],
+)  # fmt: skip
+async def test_what_is_no_job_and_cannot_be_read_is_told_of_and_passed_over(
+    tmp_path: Path, part: str, bad: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Be it a lock, a run or an instance: it costs itself, not the file."""
+    path = tmp_path / "jobs.json"
+    path.write_text(json.dumps({"bootId": boot_id(), "jobs": [{"id": "a", "name": "A"}], part: [bad]}))
+    storage = FileStorage(path)
+    assert [record.id for record in await storage.list_jobs()] == ["a"]
+    assert f"{part[:-1]} in the state file cannot be read" in caplog.text
+    assert await storage.list_instances() == await storage.list_runs() == []
+    await storage.save_job(JobRecord(id="new"))
+    assert [record.id for record in await FileStorage(path).list_jobs()] == ["a", "new"]

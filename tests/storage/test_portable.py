@@ -312,9 +312,27 @@ def test_a_namespace_where_there_is_none_is_refused(url: str) -> None:
         open_storage(url, namespace="billing")
 
 
-def test_a_file_url_has_a_path() -> None:
-    """With its blanks."""
-    assert str(open_storage("file:///srv/a%20b.json").path) == "/srv/a b.json"  # type: ignore[attr-defined] # a FileStorage
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("file:///srv/a%20b.json", "/srv/a b.json"), ("sqlite:jobs%231.db", "jobs#1.db"),
+     ("sqlite:///srv/what%3F/jobs.db", "/srv/what?/jobs.db"), ("file://[a\tb/jobs.yaml", "[a\tb/jobs.yaml"),
+     ("what?/jobs#1%20.xml", "what?/jobs#1%20.xml")],
+)  # fmt: skip
+def test_a_file_url_has_a_path(url: str, path: str) -> None:
+    """With its blanks, whole; what is no URL is the path as it is."""
+    assert str(open_storage(url).path) == path  # type: ignore[attr-defined] # a FileStorage or a SQLiteStorage
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [("sqlite:jobs#1.db", "has a fragment.* write %23"), ("sqlite:jobs.db?timeout=5", r"has a query.* write %3F"),
+     ("file:/srv/what?/jobs.yaml", "has a query"), ("file:C#/jobs.yaml", "has a fragment"),
+     ("sqlite:jobs.db#", "has a fragment"), ("sqlite:jobs.db?", "has a query")],
+)  # fmt: skip
+def test_no_part_of_a_file_url_is_ignored(url: str, problem: str) -> None:
+    """Jobs would be kept in another file than the one that was named, or without what was asked for."""
+    with pytest.raises(InvalidOptionError, match=problem):
+        open_storage(url)
 
 
 async def test_a_definition_that_is_not_there_is_not_compared(portable: PortableStorage, clock: SteppedClock) -> None:

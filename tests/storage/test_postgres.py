@@ -688,6 +688,21 @@ async def test_the_history_of_a_job_is_kept_to_a_bound(
     assert [row.token for row in seen] == sorted((row.token for row in seen), reverse=True)
 
 
+async def test_a_history_that_could_not_be_put_in_order_is_the_next_time(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """Though nothing has run meanwhile; and the heartbeat itself does not fail."""
+    storage = make(history=3)
+    await storage.register(job("busy", now))
+    await ran(storage, "busy", 7, now)
+    await db.execute(f"ALTER TABLE {namespace}_runs RENAME TO {namespace}_away")
+    await storage.heartbeat(InstanceInfo("me", now, now))
+    await db.execute(f"ALTER TABLE {namespace}_away RENAME TO {namespace}_runs")
+    assert await count_runs(db, namespace) == {"busy": 7}
+    await storage.heartbeat(InstanceInfo("me", now, now))
+    assert await count_runs(db, namespace) == {"busy": 3}
+
+
 async def test_the_whole_history_is_kept_to_a_bound(
     make: Make, namespace: str, db: asyncpg.Connection, now: datetime
 ) -> None:
@@ -780,11 +795,12 @@ def test_without_the_driver_it_says_what_to_install() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"max_connections": 0}, {"min_connections": 6}, {"timeout": 0}, {"timeout": float("nan")}, {"history_age": -1}],
-)
+    [{"max_connections": 0}, {"min_connections": 6}, {"min_connections": -1}, {"timeout": 0},
+     {"timeout": float("nan")}, {"history_age": -1}],
+)  # fmt: skip
 def test_options_that_cannot_be_are_refused_at_once(options: dict[str, float]) -> None:
-    """Before anything connects."""
-    with pytest.raises(InvalidOptionError, match=next(iter(options)).replace("min_", "max_")):
+    """By name, before anything connects."""
+    with pytest.raises(InvalidOptionError, match=f"^{next(iter(options))}="):
         PostgresStorage("postgresql:///", **options)  # type: ignore[arg-type]
 
 

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -569,16 +570,45 @@ async def test_a_full_disk_fails_the_calls_and_keeps_the_state(tmp_path: Path) -
     await storage.close()
 
 
-async def test_a_path_that_cannot_be_is_an_error_each_time(tmp_path: Path) -> None:
-    """For reading as for writing, and the storage lives on."""
-    (tmp_path / "folder").write_text("in the way")
-    storage = SQLiteStorage(tmp_path / "folder" / "jobs.db")
+@pytest.mark.parametrize("folder", ["folder", "{folder}", "{0", "100%"])
+async def test_a_path_that_cannot_be_is_an_error_each_time(tmp_path: Path, folder: str) -> None:
+    """For reading as for writing, whatever its name is made of, and the storage lives on."""
+    (tmp_path / folder).write_text("in the way")
+    storage = SQLiteStorage(tmp_path / folder / "jobs.db")
     for _ in range(2):
-        with pytest.raises(StorageError, match=r"jobs\.db"):
+        with pytest.raises(StorageError, match=re.escape(f"{folder}/jobs.db: ")):
             await storage.list_jobs()
-    (tmp_path / "folder").unlink()
+    (tmp_path / folder).unlink()
     await storage.save_job(JobRecord(id="a"))
     assert await storage.list_jobs() == [JobRecord(id="a")]
+    await storage.close()
+
+
+class UnspeakableError(OSError):
+    """An error whose text is another of its kind."""
+
+    def __str__(self) -> str:
+        raise UnspeakableError
+
+
+class NoExceptionError(BaseException):
+    """What `except Exception` lets pass."""
+
+
+@pytest.mark.parametrize("kind", [UnspeakableError, NoExceptionError])
+async def test_no_error_ends_the_thread(tmp_path: Path, kind: type[BaseException]) -> None:
+    """Whoever asks next would wait for ever: what nobody has foreseen is the callers' error, too."""
+
+    def step(_: sqlite3.Connection) -> None:
+        raise kind
+
+    before, storage = set(threading.enumerate()), SQLiteStorage(tmp_path / "jobs.db")
+    await storage.save_job(JobRecord(id="a"))
+    threads = threads_since(before)
+    with pytest.raises(kind):
+        await storage._worker.take(step, writes=True)
+    assert [record.id for record in await storage.list_jobs()] == ["a"]
+    assert threads_since(before) == threads
     await storage.close()
 
 

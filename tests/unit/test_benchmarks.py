@@ -1,5 +1,9 @@
 """Each benchmark runs, at a tiny size; how fast it is, is not asked here."""
 
+import subprocess
+import sys
+from importlib.metadata import version
+
 import pytest
 
 from benchmarks import (
@@ -16,7 +20,8 @@ from benchmarks import (
     steady,
     stored,
 )
-from benchmarks._measure import Question, Row, Sample, line
+from benchmarks._measure import Question, Row, Sample, line, versions
+from chrono_async import __version__
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +103,34 @@ def test_stored_jobs_are_there_and_cost_nothing_but_time(monkeypatch, name):
 def test_imports_are_timed():
     assert imports.QUESTION.sample("chrono_async", 1)["imports"] == 1
     assert "chrono_async" in dict(imports.heaviest())
+
+
+ASKED = """
+import runpy, sys
+from benchmarks._measure import Question
+
+Question.main = lambda question: print(question.name)
+del sys.argv[1:]
+runpy.run_module("benchmarks.{}", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("name", ["durable_postgres", "durable_redis", "herd"])
+def test_who_is_a_worker_too_needs_no_arguments_to_answer(name):
+    """So `nox -s bench` calls them."""
+    done = subprocess.run([sys.executable, "-c", ASKED.format(name)], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == f"{name}\n"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("question", [durable_postgres.QUESTION, durable_redis.QUESTION])
+def test_two_processes_share_a_durable_burst(question):
+    assert question.sample("chrono_async, two processes", 30)["ran"] == 30
+
+
+def test_an_answer_names_what_it_was_measured_with():
+    """Us, and of the others those that are here."""
+    assert versions(["pytest", "no-such-package"]) == f"chrono_async {__version__}, pytest {version('pytest')}"
 
 
 def test_ratios_compare_samples_of_the_same_round(monkeypatch):

@@ -1,7 +1,7 @@
 """
 A file that several processes of one host replace, whole, one after another.
 
-Everything here blocks, and belongs into a worker thread.
+Everything here blocks, and belongs in a worker thread.
 """
 
 import os

@@ -23,6 +23,7 @@ from ...models import (
     Trigger,
 )
 from ...policies import DEFAULT_POLICIES, Missed, Policies
+from .._doors import UNREADABLE
 from .._table.shelf import Lock
 from .._table.table import Table
 from .documents import Tree
@@ -173,9 +174,9 @@ def fill(table: Table, document: object, boot_id: str) -> list[Tree]:
     table.revision_floor = _count(tree.get("revisionFloor"), "revisionFloor")
     unreadable = [job for job in _jobs(tree.get("jobs")) if not _take_job(table, job)]
     if tree.get("bootId") == boot_id:  # the locks of an earlier life of this machine have ended with it
-        _each(tree.get("locks"), "lock", lambda lock: _take_lock(table, lock))
-    _each(tree.get("runs"), "run", lambda row: table.history.add(_read_run(row)))
-    _each(tree.get("instances"), "instance", lambda instance: _take_instance(table, instance))
+        _each(tree.get("locks"), "a lock", lambda lock: _take_lock(table, lock))
+    _each(tree.get("runs"), "a run", lambda row: table.history.add(_read_run(row)))
+    _each(tree.get("instances"), "an instance", lambda instance: _take_instance(table, instance))
     return unreadable
 
 
@@ -193,7 +194,7 @@ def _jobs(jobs: object) -> list[Any]:
 def _take_job(table: Table, job: object) -> bool:
     try:
         table.save(_read_job(_mapping(job, "a job")))
-    except (ValueError, OverflowError) as error:
+    except UNREADABLE as error:
         _log.error("a job in the state file cannot be read and is left as it is: %s: %.200r", error, job)
         return False
     return True
@@ -242,7 +243,7 @@ def _read_begun(record: JobRecord, tree: Tree) -> None:
     record.not_before = _moment(tree.get("notBefore"), "notBefore")
     record.triggered = _trigger(tree.get("triggered"))
     record.manual = _trigger(tree.get("manual"))
-    record.flights = tuple(_read_flight(_mapping(flight, "a flight")) for flight in tree.get("flights") or ())
+    record.flights = tuple(map(_read_flight, _list(tree.get("flights"), "flights")))
 
 
 def _trigger(value: object) -> Trigger | None:
@@ -254,7 +255,8 @@ def _trigger(value: object) -> Trigger | None:
     )
 
 
-def _read_flight(tree: Tree) -> Flight:
+def _read_flight(flight: object) -> Flight:
+    tree = _mapping(flight, "a flight")
     return Flight(
         _text(tree.get("owner"), "owner"),
         _count(tree.get("token"), "token"),
@@ -298,17 +300,20 @@ def _missed(value: object) -> Missed | None:
 
 def _take_instance(table: Table, tree: Tree) -> None:
     instance_id = _text(tree.get("instanceId"), "instanceId")
-    jobs = frozenset(json.loads(_text(tree.get("jobs"), "jobs") or "[]"))
-    table.instances[instance_id] = InstanceInfo(instance_id, _needed(tree, "started"), _needed(tree, "seen"), jobs)
+    jobs = _list(json.loads(_text(tree.get("jobs"), "jobs") or "[]"), "jobs")
+    if not all(isinstance(job, str) for job in jobs):
+        raise UnreadableError(f"jobs: must be ids, not {jobs!r:.60}")
+    started, seen = _needed(tree, "started"), _needed(tree, "seen")
+    table.instances[instance_id] = InstanceInfo(instance_id, started, seen, frozenset(jobs))
 
 
 def _each(items: object, what: str, take: Callable[[Tree], None]) -> None:
     """Take each item that can be read; the others, which are no jobs, are only told of."""
     for item in items if isinstance(items, list) else ():
         try:
-            take(_mapping(item, f"a {what}"))
-        except (ValueError, OverflowError) as error:
-            _log.warning("a %s in the state file cannot be read: %s: %.200r", what, error, item)
+            take(_mapping(item, what))
+        except UNREADABLE as error:
+            _log.warning("%s in the state file cannot be read: %s: %.200r", what, error, item)
 
 
 # ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -317,6 +322,14 @@ def _each(items: object, what: str, take: Callable[[Tree], None]) -> None:
 def _mapping(value: object, what: str) -> Tree:
     if not isinstance(value, Mapping):
         raise UnreadableError(f"{what}: must be a mapping, not {value!r:.60}")
+    return value
+
+
+def _list(value: object, field: str) -> list[Any]:
+    if value is None or value == "":
+        return []
+    if not isinstance(value, list):
+        raise UnreadableError(f"{field}: must be a list, not {value!r:.60}")
     return value
 
 

@@ -73,10 +73,10 @@ class OptimisticLedger(Ledger, Generic[Row]):
         """Return a job as the medium keeps it."""
 
     def _heard(self, reading: Reading[Row]) -> None:
-        """Make of a reading what one may."""
+        """Hook: called with each reading."""
 
     def _note(self, changes: Sequence[Change[Row]], written: Written) -> None:
-        """Make of a write what one may."""
+        """Hook: called with what was to be written, and what of it was."""
 
     async def _write_sheet(self, sheet: Sheet[Row], changes: Sequence[Change[Row]]) -> Written:
         return await self._write(changes, sheet.floors)

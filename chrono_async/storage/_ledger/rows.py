@@ -7,14 +7,15 @@ columns named in `INSTANTS`. What has a shape of its own (options, manual reques
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
 from ...models import Definition, Flight, JobRecord, JobStatus, RunRecord, RunStatus, Trigger, earliest
 from ...policies import DEFAULT_POLICIES, Missed, Policies
-from .._table.rules import is_lost
+from .._table.endings import is_lost
+from .._table.instants import instant_of, microseconds_of
 from .._table.shelf import Lock
 from .sheet import Kept
 
@@ -43,13 +44,8 @@ _plain = attrgetter(*PLAIN)
 _NOBODY: tuple[Any, ...] = (None, 0)
 _NO_RECORD: tuple[Any, ...] = (None,) * (len(PLAIN) - 1)
 _NO_SHAPE: tuple[Any, ...] = (None,) * len(SHAPED)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 JobRow = tuple[Any, ...]
-
-
-UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
-"""What comes of a row that no version of ours has written; pydantic's error is a `ValueError`."""
 
 
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -179,17 +175,6 @@ _RUN_STATUSES = {status.value: status for status in RunStatus}
 
 
 # ── instants as numbers ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def microseconds_of(moment: datetime) -> int:
-    """Return the moment as whole microseconds since 1970."""
-    span = moment - _EPOCH
-    return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds  # half the price of a division
-
-
-def instant_of(microseconds: int) -> datetime:
-    """Return the moment that so many microseconds since 1970 are."""
-    return _EPOCH + timedelta(0, 0, microseconds)
 
 
 # Jobs of one schedule share their fire times, a batch its lease: most instants have just been seen.

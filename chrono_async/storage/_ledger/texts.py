@@ -5,7 +5,8 @@ A job and a run as JSON, for media that keep a text under a key. Instants are wh
 import json
 
 from ...models import RunRecord
-from .rows import UNREADABLE, job_from_numbers, job_in_numbers, kept_of, row_of, run_from_numbers, run_in_numbers
+from .._doors import UNREADABLE
+from .rows import job_from_numbers, job_in_numbers, kept_of, row_of, run_from_numbers, run_in_numbers
 from .sheet import Kept
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode

@@ -17,7 +17,7 @@ from .._table.history import History
 from ..base import Storage
 from .asked import AskedStorage
 
-_WRITE_TTL = timedelta(seconds=30)
+WRITE_TTL = timedelta(seconds=30)
 """How long a lock lasts that is taken for one write."""
 
 
@@ -105,7 +105,7 @@ class InTurn:
         """
         owner = f"write:{uuid4().hex}"
         async with self._turn(job_id):
-            locked = await self._inner.lock(job_id, owner, _WRITE_TTL)
+            locked = await self._inner.lock(job_id, owner, WRITE_TTL)
             try:
                 yield locked
             finally:

@@ -10,8 +10,10 @@ from operator import ne
 from typing import Any, TypeVar
 
 from ...models import Due, JobRecord, RunRecord, pending_manual
-from .._ledger.rows import COLUMNS, COUNTS, RUN_COLUMNS, UNREADABLE, JobRow, instant_of, kept_of, row_of, run_row
+from .._doors import UNREADABLE
+from .._ledger.rows import COLUMNS, COUNTS, RUN_COLUMNS, JobRow, kept_of, row_of, run_row
 from .._ledger.sheet import Change, Floors, Kept
+from .._table.instants import instant_of
 from .statements import DUE_COLUMNS
 
 _log = logging.getLogger("chrono_async")

@@ -10,14 +10,14 @@ SELECT statement_timestamp(), m.token_floor, m.revision_floor, j.version, {j.col
 FROM chrono_meta m LEFT JOIN chrono_jobs j ON j.id = ANY ($1::text[]);
 
 -- name: lock
--- Before a job is settled in a user's transaction: so nobody changes it between that it is read and written there.
+-- Before a job is settled in a user's transaction: so nobody changes it between its being read and written there.
 SELECT FROM chrono_jobs WHERE id = $1 FOR UPDATE;
 
 -- name: write
 -- What was decided as of a certain time is written only if the clock here shows no less, and no more than it may.
 -- Rows are locked in the order of their ids, so that no two such statements can wait for each other. A row whose
 -- version has changed by the time its lock is free is none of `held`: somebody else was first. No two lists are joined,
--- and `IS TRUE` has the ids that were written hashed: the planner, which thinks lists short, would go through all pairs.
+-- and `IS TRUE` has the ids that were written hashed: the planner thinks lists short, and would go through all pairs.
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::boolean[], {arrays}) AS g (was, gone, {columns})
     WHERE ({earliest} IS NULL OR {earliest} <= statement_timestamp())

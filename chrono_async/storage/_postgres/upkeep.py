@@ -51,10 +51,18 @@ class Upkeep:
     async def _prune(self) -> None:
         bounds = self._bounds
         while self._written:
-            chunk = [self._written.pop() for _ in range(min(_CHUNK, len(self._written)))]
-            await self._connections.fetch("prune_jobs", chunk, bounds.of_job)
+            await self._prune_jobs([self._written.pop() for _ in range(min(_CHUNK, len(self._written)))])
         if self._grown_by * 100 >= bounds.total:  # to count them all is dear: it waits for the hundredth part of them
+            counted = self._grown_by
             await self._connections.fetch("prune_total", bounds.total)
-            self._grown_by = 0
+            self._grown_by -= counted
         if bounds.age is not None:
             await self._connections.fetch("prune_old", bounds.age)
+
+    async def _prune_jobs(self, job_ids: list[str]) -> None:
+        """Prune these, or remember them again; one that is noted meanwhile has grown, and stays noted either way."""
+        try:
+            await self._connections.fetch("prune_jobs", job_ids, self._bounds.of_job)
+        except BaseException:
+            self._written.update(job_ids)
+            raise

@@ -1,8 +1,8 @@
 -- A page of an index, in the order of (score, id), with the jobs' rows.
 --
--- ARGV: 'due' or 'next'; up to which score, exclusive, from the server's now for 'due'; how many; the score and the id of
--- the last one of the page before, or empty; whether dead runs were looked for already: where there are such, they are
--- returned instead; the ids to leave out, as JSON.
+-- ARGV: 'due' or 'next'; up to which score, exclusive, from the server's now for 'due'; how many; the score and the id
+-- of the last one of the page before, or empty; whether dead runs were looked for already: where there are such, they
+-- are returned instead; the ids to leave out, as JSON.
 local index, until_ = next_runs, tonumber(ARGV[2])
 if ARGV[1] == 'due' then
     index, until_ = due, now + until_

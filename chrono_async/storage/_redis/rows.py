@@ -10,20 +10,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ...models import Due, InstanceInfo, RunRecord, due_of
+from .._doors import UNREADABLE
 from .._ledger.rows import (
     COLUMNS,
-    UNREADABLE,
     JobRow,
-    instant_of,
     job_from_numbers,
     job_in_numbers,
     kept_of,
-    microseconds_of,
     row_of,
     run_from_numbers,
     run_in_numbers,
 )
 from .._ledger.sheet import Change, Kept, Stored
+from .._table.instants import instant_of, microseconds_of
 
 _COLUMN = {name: at for at, name in enumerate(COLUMNS)}
 _PAUSED, _NEXT_RUN = _COLUMN["paused"], _COLUMN["next_run"]

@@ -1,9 +1,10 @@
 -- What each script begins with: the keys of a namespace, the server's time, and how lists of ids are passed.
 --
--- A job is one field of the hash `jobs`, "<version> <end of its lease> <row as JSON>", both of 16 digits. Sorted sets say which jobs have something to do
--- (`due`), where the pointers of those not paused are (`next`), when to look for dead runs (`bury`) and when each lease
--- began (`leased`). A run is a field of `runs` under its number; `log` has the numbers of each job, the newest first,
--- and `order` all of them. Scores and numbers are microseconds, exact in a double until the year 2255.
+-- A job is one field of the hash `jobs`, "<version> <end of its lease> <row as JSON>", both of 16 digits. Sorted sets
+-- say which jobs have something to do (`due`), where the pointers of those not paused are (`next`), when to look for
+-- dead runs (`bury`) and when each lease began (`leased`). A run is a field of `runs` under its number; `log` has the
+-- numbers of each job, the newest first, and `order` all of them. Scores and numbers are microseconds, exact in a
+-- double until the year 2255.
 
 local jobs, due, next_runs, bury, leased, runs, log, order, meta, instances, seen = unpack(KEYS)
 local DIGITS = 16 -- of a version, of the number of a run: of any microsecond from 2001 to 2286

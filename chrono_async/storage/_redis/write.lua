@@ -1,10 +1,10 @@
 -- Jobs as they are to be from now on, each only if its version is still the one that was read.
 --
--- ARGV: of each change id, version as text, when due, pointer, when to bury and number of runs, one after another in one
--- JSON list, an empty version for a job that was not there, false for no such score; their values without the version, a
--- line each, empty for a job that is to be forgotten; the rows of their runs, a line each; the floors of tokens and
--- revisions; how many runs to keep of a job and of all; what the clock here must show at the least and at the most, if
--- that matters.
+-- ARGV: of each change id, version as text, when due, pointer, when to bury and number of runs, one after another in
+-- one JSON list, an empty version for a job that was not there, false for no such score; their values without the
+-- version, a line each, empty for a job that is to be forgotten; the rows of their runs, a line each; the floors of
+-- tokens and revisions; how many runs to keep of a job and of all; what the clock here must show at the least and at
+-- the most, if that matters.
 -- Returns which changes took effect, and the version that those jobs have now.
 local earliest, latest = tonumber(ARGV[8]), tonumber(ARGV[9])
 local is_in_time = (not earliest or earliest <= now) and (not latest or now <= latest)

@@ -17,12 +17,13 @@ from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from ...errors import ChronoError, StorageCorruptError, StorageError
+from .._awaited import Awaited
 from .connection import Connection
 from .schema import prepare
 
 Result = TypeVar("Result")
 Step = Callable[[Connection], Result]
-Translate = Callable[[Exception], Exception]
+Translate = Callable[[BaseException], BaseException]
 
 _STATEMENTS = 256
 """How many statements a connection keeps prepared."""
@@ -38,16 +39,15 @@ class Settings(NamedTuple):
     durable: bool
 
 
-class Call:
-    """A step that is to be done in a transaction, and what came of it."""
+class AskedStep(Awaited):
+    """A step that waits to be done in a transaction."""
 
-    __slots__ = ("error", "result", "step", "writes")
+    __slots__ = ("step", "writes")
 
     def __init__(self, step: Step[Any], *, writes: bool) -> None:
+        super().__init__()
         self.step: Step[Any] = step
         self.writes: bool = writes
-        self.result: object = None
-        self.error: BaseException | None = None
 
 
 class DatabaseFile:
@@ -60,12 +60,12 @@ class DatabaseFile:
         self._mutex = threading.Lock()
         _files.add(self)
 
-    def run(self, calls: Sequence[Call]) -> None:
+    def run(self, calls: Sequence[AskedStep]) -> None:
         """Do the steps in one transaction; what keeps that from being written is each call's error."""
         with self._mutex:
             try:
                 _transact(self._connected(), calls, self._translated)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the callers hear it and the thread lives on
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the callers hear it and the thread lives on
                 self._drop()
                 failure = self._translated(error)
                 for call in calls:
@@ -132,16 +132,23 @@ class DatabaseFile:
 
     # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _translated(self, error: Exception) -> Exception:
+    def _translated(self, error: BaseException) -> BaseException:
         """Return the error as one of ours, with the path and what to do."""
         if isinstance(error, StorageError):
             return type(error)(f"{self._settings.path}: {error}")
         if isinstance(error, ChronoError) or not isinstance(error, _DRIVERS):
             return error
-        kind, problem = _PROBLEMS.get(_code_of(error), (StorageError, str(error) or repr(error)))
-        failure = kind(f"{self._settings.path}: {problem.format(timeout=self._settings.busy_timeout.total_seconds())}")
+        kind, problem = self._problem_of(error)
+        failure = kind(f"{self._settings.path}: {problem}")
         failure.__cause__ = error
         return failure
+
+    def _problem_of(self, error: BaseException) -> tuple[type[StorageError], str]:
+        known = _PROBLEMS.get(_code_of(error))
+        if known is None:
+            return StorageError, str(error) or repr(error)
+        kind, problem = known
+        return kind, problem.format(timeout=self._settings.busy_timeout.total_seconds())
 
     # ── forks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -174,7 +181,7 @@ _PROBLEMS: dict[int, tuple[type[StorageError], str]] = {
 }
 
 
-def _code_of(error: Exception) -> int:
+def _code_of(error: BaseException) -> int:
     """Return SQLite's primary result code; 0 for what is not SQLite's."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
@@ -187,7 +194,7 @@ def _inode_of(path: Path) -> tuple[int, int]:
 # ── transactions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _transact(database: Connection, calls: Sequence[Call], translated: Translate) -> None:
+def _transact(database: Connection, calls: Sequence[AskedStep], translated: Translate) -> None:
     """Take the write lock first, if there is anything to write: a reader that turns writer might find it taken."""
     database.execute("BEGIN IMMEDIATE" if any(call.writes for call in calls) else "BEGIN")
     for call in calls:
@@ -195,7 +202,7 @@ def _transact(database: Connection, calls: Sequence[Call], translated: Translate
     database.execute("COMMIT")
 
 
-def _apply(database: Connection, call: Call, translated: Translate) -> None:
+def _apply(database: Connection, call: AskedStep, translated: Translate) -> None:
     database.execute("SAVEPOINT one")
     try:
         call.result = call.step(database)

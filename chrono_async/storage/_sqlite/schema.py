@@ -106,8 +106,8 @@ def _end_leases(database: sqlite3.Connection, namespace: str) -> None:
     jobs = f"{namespace}_jobs"
     database.execute(f"DELETE FROM {jobs} WHERE name IS NULL")  # noqa: S608 - a checked name
     database.execute(
-        f"UPDATE {jobs} SET lock_owner = NULL, lock_until = 0, bury_at = iif(bury_at IS NULL, NULL, 0)"  # noqa: S608
+        f"UPDATE {jobs} SET lock_owner = NULL, lock_until = 0, bury_at = iif(bury_at IS NULL, NULL, 0)"  # noqa: S608 - a checked name
     )
-    flying = database.execute(f"SELECT id, flights FROM {jobs} WHERE flights IS NOT NULL").fetchall()  # noqa: S608
+    flying = database.execute(f"SELECT id, flights FROM {jobs} WHERE flights IS NOT NULL").fetchall()  # noqa: S608 - a checked name
     landed = [(ended_flights(flights), job_id) for job_id, flights in flying]
-    database.executemany(f"UPDATE {jobs} SET flights = ? WHERE id = ?", landed)  # noqa: S608
+    database.executemany(f"UPDATE {jobs} SET flights = ? WHERE id = ?", landed)  # noqa: S608 - a checked name

@@ -16,10 +16,13 @@ from typing import Any, NamedTuple
 
 from ...errors import StorageCorruptError
 from ...models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
+from .._doors import UNREADABLE
 from .._ledger.bounds import Bounds
-from .._ledger.rows import UNREADABLE, JobRow, instant_of, kept_of, microseconds_of
+from .._ledger.rows import JobRow, kept_of
 from .._ledger.sheet import Change, Floors, Kept, Stored
+from .._table.instants import instant_of, microseconds_of
 from .._table.shelf import Moment
+from .._table.table import HEARD_OF
 from .connection import Connection
 from .statements import SIZES, Statements
 from .values import (
@@ -34,7 +37,6 @@ from .values import (
 )
 
 _log = logging.getLogger("chrono_async")
-_HEARD_OF = timedelta(minutes=10)
 
 
 class Question(NamedTuple):
@@ -219,7 +221,7 @@ class Tables:
         """Note that the instance is alive, and sweep out what is too old or too much."""
         times = (microseconds_of(instance.started), microseconds_of(at.now))
         database.execute(self._sql.alive, (instance.instance_id, *times, json.dumps(sorted(instance.jobs))))
-        database.execute(self._sql.forget_instances, (microseconds_of(at.now - _HEARD_OF),))
+        database.execute(self._sql.forget_instances, (microseconds_of(at.now - HEARD_OF),))
         if database.execute(self._sql.forget_locks, (_boot(at),)).rowcount:
             database.forget()
         if self._bounds.age is not None:
@@ -228,7 +230,7 @@ class Tables:
 
     def instances(self, database: Connection, now: datetime) -> list[InstanceInfo]:
         """Return the instances that were heard of lately."""
-        rows = database.execute(self._sql.instances, (microseconds_of(now - _HEARD_OF),))
+        rows = database.execute(self._sql.instances, (microseconds_of(now - HEARD_OF),))
         return [
             InstanceInfo(instance_id, instant_of(started), instant_of(seen), frozenset(json.loads(jobs)))
             for instance_id, started, seen, jobs in rows

@@ -9,15 +9,14 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import groupby
-from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from ..._threads import outside_work
-from .database import Call, DatabaseFile, Step
+from .database import AskedStep, DatabaseFile, Step
 
 Result = TypeVar("Result")
 
@@ -25,28 +24,17 @@ _MOST = 256
 """How many calls go into one transaction: those behind them are not to wait for ever."""
 
 
-class Asked(Call):
-    """A call, and who waits for it."""
+class QueuedStep(AskedStep):
+    """A step on its way to the thread; with the last one the thread ends."""
 
-    __slots__ = ("answer", "is_last", "loop")
+    __slots__ = ("is_last",)
 
     def __init__(self, step: Step[Any], *, writes: bool, is_last: bool = False) -> None:
         super().__init__(step, writes=writes)
         self.is_last: bool = is_last
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self.answer: asyncio.Future[Any] = self.loop.create_future()
-
-    def tell(self) -> None:
-        """Wake the caller, unless it has gone."""
-        if self.answer.done():
-            return
-        if self.error is not None:
-            self.answer.set_exception(self.error)
-        else:
-            self.answer.set_result(self.result)
 
 
-Queue = SimpleQueue[Asked | None]
+Queue = SimpleQueue[QueuedStep | None]
 
 
 class Open(NamedTuple):
@@ -70,13 +58,13 @@ class Worker:
 
     async def take(self, step: Step[Result], *, writes: bool) -> Result:
         """Return what the step returns. A caller that is cancelled does not stop it."""
-        asked = Asked(step, writes=writes)
+        asked = QueuedStep(step, writes=writes)
         self._put(asked)
         with outside_work():
             result: Result = await asked.answer
         return result
 
-    def _put(self, asked: Asked) -> None:
+    def _put(self, asked: QueuedStep) -> None:
         if self._pid != os.getpid():
             self._begin()  # a fork has no threads but the one that called it
         with self._lock:
@@ -94,7 +82,7 @@ class Worker:
 
     async def close(self) -> None:
         """Wait for the steps of all calls so far, and until the file is closed. The next call opens it anew."""
-        last = Asked(_nothing, writes=False, is_last=True)
+        last = QueuedStep(_nothing, writes=False, is_last=True)
         if self._pid != os.getpid():
             self._begin()
         with self._lock:
@@ -121,16 +109,28 @@ def _turn(queue: Queue, file: DatabaseFile) -> bool:
     calls, goes_on = _gathered(queue)
     steps = [asked for asked in calls if not asked.is_last]
     if steps:
-        file.run(steps)
+        with _errors_of(steps):
+            file.run(steps)
     if not goes_on:
-        file.close()
+        with _errors_of([asked for asked in calls if asked.is_last]):
+            file.close()
     _tell(calls)
     return goes_on
 
 
-def _gathered(queue: Queue) -> tuple[list[Asked], bool]:
+@contextmanager
+def _errors_of(calls: list[QueuedStep]) -> Iterator[None]:
+    """Make whatever escapes the error of these calls: should the thread end of it, all later ones would wait for it."""
+    try:
+        yield
+    except BaseException as error:  # noqa: BLE001 - the callers hear it
+        for asked in calls:
+            asked.error = error
+
+
+def _gathered(queue: Queue) -> tuple[list[QueuedStep], bool]:
     """Wait for a call, and return it with those that wait behind it; and whether more may follow."""
-    calls: list[Asked] = []
+    calls: list[QueuedStep] = []
     asked = queue.get()
     with suppress(Empty):
         while asked is not None:
@@ -144,12 +144,16 @@ def _gathered(queue: Queue) -> tuple[list[Asked], bool]:
     return calls, True
 
 
-def _tell(calls: list[Asked]) -> None:
-    for loop, answered in groupby(calls, attrgetter("loop")):
+def _tell(calls: list[QueuedStep]) -> None:
+    for loop, answered in groupby(calls, _loop_of):
         with suppress(RuntimeError):  # that loop has been closed, and whoever waited in it is gone
             loop.call_soon_threadsafe(_tell_here, list(answered))
 
 
-def _tell_here(calls: list[Asked]) -> None:
+def _loop_of(asked: QueuedStep) -> asyncio.AbstractEventLoop:
+    return asked.answer.get_loop()
+
+
+def _tell_here(calls: list[QueuedStep]) -> None:
     for asked in calls:
         asked.tell()

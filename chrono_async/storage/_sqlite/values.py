@@ -9,18 +9,17 @@ from operator import ne
 from typing import Any
 
 from ...models import RunRecord
+from .._doors import UNREADABLE
 from .._ledger.rows import (
     COLUMNS,
     INSTANTS,
     RUN_COLUMNS,
     RUN_INSTANTS,
-    UNREADABLE,
     JobRow,
-    instant_of,
-    microseconds_of,
     run_of,
     run_row,
 )
+from .._table.instants import instant_of, microseconds_of
 
 
 class Instants(dict[int, datetime]):

@@ -14,7 +14,7 @@ from ...errors import JobNotFoundError
 from ...models import Due, InstanceInfo, JobRecord, due_of, earliest, place_of
 from .history import History
 from .index import DueIndex, Entry
-from .rules import microseconds
+from .instants import microseconds_of
 
 _TICK = timedelta(microseconds=1)
 _JITTER = 1000
@@ -43,7 +43,7 @@ class Alignment:
 
     def aligned(self, at: Moment) -> Moment:
         """Return the moment with the boot clock as far from the wall as before, unless the wall clock has been set."""
-        wall = microseconds(at.now)
+        wall = microseconds_of(at.now)
         apart = wall - round(at.boot * 1_000_000)
         if self._apart is None or abs(apart - self._apart) > _JITTER:
             self._apart = apart
@@ -139,7 +139,7 @@ class Shelf:
         skip = exclude if isinstance(exclude, AbstractSet) else frozenset(exclude)
         apart = self._apart(until, at)
         found = [
-            due for job_id, due in apart.items() if due is not None and job_id not in skip and _is_after(due, start)
+            due for job_id, due in apart.items() if due is not None and job_id not in skip and is_after(due, start)
         ]
         found += self._free(until, start, skip, apart.keys(), limit + 1)
         found.sort(key=place_of)
@@ -218,5 +218,6 @@ def _has_come(record: JobRecord, now: datetime) -> bool:
     return not record.paused and record.next_run is not None and record.next_run <= now
 
 
-def _is_after(due: Due, start: Entry | None) -> bool:
+def is_after(due: Due, start: Entry | None) -> bool:
+    """Whether this belongs on a page that begins behind `start`."""
     return start is None or place_of(due) > start

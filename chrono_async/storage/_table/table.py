@@ -21,10 +21,12 @@ from ...claims import (
     SettleVerdict,
 )
 from ...models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger, due_of, earliest
-from . import rules
+from . import claiming, endings, planning
+from .instants import microseconds_of
 from .shelf import Lock, Moment, Shelf
 
-_HEARD_OF = timedelta(minutes=10)
+HEARD_OF = timedelta(minutes=10)
+"""How long an instance is listed after it has last been heard of."""
 _GONE = Gone()
 _MOVED = Moved()
 _STALE = Settled(SettleVerdict.STALE)
@@ -43,13 +45,13 @@ class Table(Shelf):
         if existing is None:
             return Registered(now, RegisterVerdict.CREATED, self._create(record, now).copy())
         before = earliest(existing)
-        verdict = rules.register(existing, record, now, floor=self.revision_floor)
+        verdict = planning.register(existing, record, now, floor=self.revision_floor)
         self._index_anew(existing, before)
         return Registered(now, verdict, existing.copy())
 
     def _create(self, record: JobRecord, now: datetime) -> JobRecord:
         self.records[record.id] = own = record.copy()
-        own.revision = rules.next_revision(own, now, self.revision_floor)
+        own.revision = planning.next_revision(own, now, self.revision_floor)
         own.token = max(own.token, self.token_floor)
         self._index_anew(own, None)
         return own
@@ -58,12 +60,12 @@ class Table(Shelf):
 
     def claim(self, requests: Sequence[ClaimRequest], owner: str, ttl: timedelta, at: Moment) -> list[ClaimVerdict]:
         """Judge each request on its own."""
-        least = max(rules.microseconds(at.now), self.token_floor + 1)
-        terms = rules.Terms(owner, at.now, at.now + ttl, least)
+        least = max(microseconds_of(at.now), self.token_floor + 1)
+        terms = claiming.Terms(owner, at.now, at.now + ttl, least)
         lock = Lock(owner, at.boot + ttl.total_seconds())
         return [self._claim(request, terms, lock, at) for request in requests]
 
-    def _claim(self, request: ClaimRequest, terms: rules.Terms, lock: Lock, at: Moment) -> ClaimVerdict:
+    def _claim(self, request: ClaimRequest, terms: claiming.Terms, lock: Lock, at: Moment) -> ClaimVerdict:
         record = self.records.get(request.job_id)
         if record is None:
             return _GONE
@@ -72,27 +74,27 @@ class Table(Shelf):
             return Held(at.now + timedelta(seconds=held.until - at.boot))
         if record.owner is not None or record.flights:
             return self._claim_again(record, request, terms, lock, at)
-        refused = rules.refuse(record, request, at.now)
+        refused = claiming.refuse(record, request, at.now)
         return self._grant(record, request, terms, lock) if refused is None else refused
 
     def _claim_again(
-        self, record: JobRecord, request: ClaimRequest, terms: rules.Terms, lock: Lock, at: Moment
+        self, record: JobRecord, request: ClaimRequest, terms: claiming.Terms, lock: Lock, at: Moment
     ) -> ClaimVerdict:
         """Judge a claim of a job that somebody runs, or ran when last heard of: perhaps the asker."""
-        mine = rules.regrant(record, request, lock.owner)
+        mine = claiming.regrant(record, request, lock.owner)
         if mine is not None:
             self._hold(record, mine.lease, lock, terms.lease_until)
             return mine
         if record.owner == lock.owner:
             return _MOVED
-        refused = rules.refuse(record, request, at.now)
+        refused = claiming.refuse(record, request, at.now)
         if refused is not None:
             return refused
         self._bury(record, at)
         return self._grant(record, request, terms, lock)
 
-    def _grant(self, record: JobRecord, request: ClaimRequest, terms: rules.Terms, lock: Lock) -> Granted:
-        granted = rules.grant(record, request, terms)
+    def _grant(self, record: JobRecord, request: ClaimRequest, terms: claiming.Terms, lock: Lock) -> Granted:
+        granted = claiming.grant(record, request, terms)
         if request.frees:
             self.flights[record.id, granted.lease.token] = lock.until
         else:
@@ -101,25 +103,25 @@ class Table(Shelf):
 
     def _hold(self, record: JobRecord, lease: Lease, lock: Lock, lease_until: datetime) -> bool:
         """Let a lease or a flight last as long as `lock`; whether it is still one."""
-        if rules.holds(record, lease):
+        if claiming.holds(record, lease):
             self.locks[record.id] = lock
             record.lease_until = lease_until
             return True
-        flight = rules.flight_of(record, lease)
+        flight = claiming.flight_of(record, lease)
         if flight is None:
             return False
         self.flights[record.id, flight.token] = lock.until
-        rules.renew_flight(record, flight, lease_until)
+        claiming.renew_flight(record, flight, lease_until)
         return True
 
     def _bury(self, record: JobRecord, at: Moment) -> None:
         """Write down an owner and the flights that have not been heard of for longer than their leases."""
         if record.owner is not None and self._living(record.id, at.boot) is None:
-            self.history.add(rules.abandon(record, at.now))
+            self.history.add(endings.abandon(record, at.now))
         for flight in record.flights:
             if self.flights.get((record.id, flight.token), 0) <= at.boot:
                 self.flights.pop((record.id, flight.token), None)
-                self.history.add(rules.abandon_flight(record, flight, at.now))
+                self.history.add(endings.abandon_flight(record, flight, at.now))
 
     def dead(self, boot: float) -> list[str]:
         """Return the jobs whose lock or flight has run out; of a run that is due again, its next claim will tell."""
@@ -129,7 +131,7 @@ class Table(Shelf):
     def _is_over(self, job_id: str) -> bool:
         """Whether a lock that has run out is of no run that will be claimed again, as long as nobody reschedules it."""
         record = self.records.get(job_id)
-        return record is None or record.owner is None or rules.is_lost(record)
+        return record is None or record.owner is None or endings.is_lost(record)
 
     def bury_lost(self, at: Moment, suspects: Iterable[str] = ()) -> None:
         """
@@ -139,7 +141,7 @@ class Table(Shelf):
         """
         for job_id in {*self.dead(at.boot), *suspects}:
             record = self.records.get(job_id)
-            if record is not None and (record.flights or rules.is_lost(record)):
+            if record is not None and (record.flights or endings.is_lost(record)):
                 self._bury(record, at)
             if self._living(job_id, at.boot) is None:
                 self.locks.pop(job_id, None)
@@ -154,7 +156,7 @@ class Table(Shelf):
         if record is None:
             return False
         lock = self._living(lease.job_id, boot)
-        if lock is not None and lock.owner != lease.owner and rules.holds(record, lease):
+        if lock is not None and lock.owner != lease.owner and claiming.holds(record, lease):
             return False
         return self._hold(record, lease, Lock(lease.owner, until), lease_until)
 
@@ -177,10 +179,10 @@ class Table(Shelf):
         record = self.records.get(lease.job_id)
         if record is None:
             return _STALE
-        if not rules.holds(record, lease):
+        if not claiming.holds(record, lease):
             return self._settle_other(record, outcome, at)
         pointer = record.next_run
-        rules.settle(record, outcome)
+        endings.settle(record, outcome)
         lock = self.locks.get(record.id)
         if lock is not None and lock.owner == lease.owner:
             del self.locks[record.id]
@@ -189,9 +191,9 @@ class Table(Shelf):
         return self._settled(record, outcome, at)
 
     def _settle_other(self, record: JobRecord, outcome: Outcome, at: Moment) -> Settled:
-        flight = rules.flight_of(record, outcome.lease)
+        flight = claiming.flight_of(record, outcome.lease)
         if flight is not None:
-            rules.settle_flight(record, flight, outcome)
+            endings.settle_flight(record, flight, outcome)
             self.flights.pop((record.id, flight.token), None)
             return self._settled(record, outcome, at)
         if outcome.lease.token == record.settled_token or self.history.holds(outcome.run):
@@ -221,15 +223,15 @@ class Table(Shelf):
         return self._due_of(record, at)
 
     def _let_go(self, record: JobRecord, given: Release) -> bool:
-        if rules.holds(record, given.lease):
+        if claiming.holds(record, given.lease):
             before = earliest(record)
-            rules.release(record, given)
+            endings.release(record, given)
             self.give_back(record.id, given.lease.owner)
             self._index_anew(record, before)
             return True
-        flight = rules.flight_of(record, given.lease)
+        flight = claiming.flight_of(record, given.lease)
         if flight is not None:
-            rules.land(record, flight, rules.status_of(given))
+            endings.land(record, flight, endings.status_of(given))
             self.flights.pop((record.id, flight.token), None)
         return flight is not None
 
@@ -243,7 +245,7 @@ class Table(Shelf):
         if record is None:
             return None
         before = earliest(record)
-        if self._living(job_id, at.boot) is None and rules.advance(
+        if self._living(job_id, at.boot) is None and planning.advance(
             record, move, revision=revision, next_run=next_run, now=at.now
         ):
             self.history.add(move)
@@ -260,7 +262,7 @@ class Table(Shelf):
         """Let the job run again; the table's own record is returned, or None."""
         record = self.get(job_id)
         before = earliest(record)
-        if not rules.resume(record, revision=revision, next_run=next_run, now=now):
+        if not planning.resume(record, revision=revision, next_run=next_run, now=now):
             return None
         self._index_anew(record, before)
         return record
@@ -271,7 +273,7 @@ class Table(Shelf):
         """Replace schedule and pointer; the table's own record is returned, or None."""
         record = self.get(job_id)
         before, floor = earliest(record), self.revision_floor
-        if not rules.reschedule(record, definition, revision=revision, next_run=next_run, now=now, floor=floor):
+        if not planning.reschedule(record, definition, revision=revision, next_run=next_run, now=now, floor=floor):
             return None
         self._index_anew(record, before)
         return record
@@ -280,7 +282,7 @@ class Table(Shelf):
         """Put a manual request on the job, or join the one that waits."""
         record = self.get(job_id)
         before = earliest(record)
-        waiting = rules.trigger(record, request, now, self.history.latest_manual(job_id))
+        waiting = planning.trigger(record, request, now, self.history.latest_manual(job_id))
         self._index_anew(record, before)
         return waiting
 
@@ -289,9 +291,9 @@ class Table(Shelf):
         seen = InstanceInfo(instance.instance_id, instance.started, now, instance.jobs)
         self.instances[instance.instance_id] = seen
         for other in list(self.instances.values()):
-            if now - other.seen > _HEARD_OF:
+            if now - other.seen > HEARD_OF:
                 del self.instances[other.instance_id]
 
     def list_instances(self, now: datetime) -> list[InstanceInfo]:
         """Return the instances that were heard of lately."""
-        return [instance for instance in self.instances.values() if now - instance.seen <= _HEARD_OF]
+        return [instance for instance in self.instances.values() if now - instance.seen <= HEARD_OF]

@@ -17,6 +17,8 @@ class Server:
     def __init__(self) -> None:
         self.ears: list[asyncio.Queue[str | None]] = []
         self.is_down = False
+        self.lets_go = asyncio.Event()
+        self.lets_go.set()
 
     async def send(self, word: str | None) -> None:
         if self.is_down:
@@ -33,6 +35,7 @@ class Server:
             while (word := await ear.get()) is not None:
                 yield word
         finally:
+            await self.lets_go.wait()
             self.ears.remove(ear)
 
 
@@ -144,3 +147,44 @@ async def test_closing_ends_the_listeners_and_the_connection(server: Server) -> 
     await settle()
     assert server.ears == []
     await channel.close()
+
+
+async def test_who_listens_while_the_connection_takes_leave_is_heard(server: Server) -> None:
+    """As after a quick stop and start: there is a new connection, and the old one ends undisturbed."""
+    channel = Channel(server.send, server.hear)
+    first = Listener(channel)
+    await settle()
+    server.lets_go.clear()
+    first.task.cancel()
+    await settle()
+    second = Listener(channel)
+    await settle()
+    await server.send("a word")
+    await settle()
+    assert (second.heard, len(server.ears)) == (2, 2)
+    server.lets_go.set()
+    await settle()
+    await server.send("a word")
+    await settle()
+    assert (second.heard, len(server.ears)) == (3, 1)
+    await channel.close()
+
+
+async def test_closing_waits_until_all_connections_have_taken_leave(server: Server) -> None:
+    """Neither the listeners that it ends nor a second call cut that short."""
+    channel = Channel(server.send, server.hear)
+    left = Listener(channel)
+    await settle()
+    server.lets_go.clear()
+    left.task.cancel()
+    await settle()
+    stays = Listener(channel)
+    await settle()
+    closing = [asyncio.create_task(channel.close()) for _ in range(2)]
+    await stays.task
+    await settle()
+    assert not any(task.done() for task in closing)
+    assert len(server.ears) == 2
+    server.lets_go.set()
+    await asyncio.gather(*closing)
+    assert server.ears == []

@@ -19,7 +19,8 @@ from chrono_async.claims import (
 )
 from chrono_async.models import Definition, JobRecord, JobStatus, RunRecord, RunStatus, Trigger
 from chrono_async.policies import Missed, Overlap, Policies, Recovery
-from chrono_async.storage._table import rules
+from chrono_async.storage._table import claiming, endings, planning
+from chrono_async.storage._table.instants import microseconds_of
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -36,8 +37,8 @@ def a_request(**values: object) -> ClaimRequest:
 
 def claimed(record: JobRecord, request: ClaimRequest | None = None, owner: str = "me/1") -> Granted:
     request = request or a_request()
-    assert rules.refuse(record, request, NOW) is None
-    return rules.grant(record, request, rules.Terms(owner, NOW, LATER, rules.microseconds(NOW)))
+    assert claiming.refuse(record, request, NOW) is None
+    return claiming.grant(record, request, claiming.Terms(owner, NOW, LATER, microseconds_of(NOW)))
 
 
 def outcome(
@@ -72,9 +73,9 @@ def test_a_manual_run_of_an_at_most_once_job_is_not_offered_again() -> None:
     """Its process died with it; the next request takes its place."""
     options = Policies(recovery=Recovery.SKIP)
     record = a_job(options=options, manual=Trigger(NOW, attempt=1), triggered=Trigger(LATER))
-    assert rules.pending_manual(record) == Trigger(LATER)
+    assert models.pending_manual(record) == Trigger(LATER)
     record = a_job(options=options, manual=Trigger(NOW, attempt=0))
-    assert rules.pending_manual(record) == Trigger(NOW), "it was given back, not lost"
+    assert models.pending_manual(record) == Trigger(NOW), "it was given back, not lost"
 
 
 @pytest.mark.parametrize(
@@ -100,41 +101,41 @@ def test_a_manual_run_of_an_at_most_once_job_is_not_offered_again() -> None:
 def test_why_a_claim_is_refused(record: JobRecord, request_: ClaimRequest, verdict: object) -> None:
     """Each condition alone is enough."""
     before = record.copy()
-    assert rules.refuse(record, request_, NOW) == verdict
+    assert claiming.refuse(record, request_, NOW) == verdict
     assert record == before
 
 
 def test_a_manual_request_waits_for_no_time() -> None:
     """It was due when it was made. If it seems to lie ahead, the clock went back, and it would hold up the pointer."""
     record = a_job(triggered=Trigger(LATER))
-    assert rules.refuse(record, a_request(manual=True, fire_time=LATER), NOW) is None
+    assert claiming.refuse(record, a_request(manual=True, fire_time=LATER), NOW) is None
 
 
 def test_a_token_is_never_less_than_the_time_nor_than_the_last() -> None:
     """A clock that went back takes no token back."""
     record = a_job(token=7)
-    assert claimed(record).lease.token == rules.microseconds(NOW)
-    record = a_job(token=rules.microseconds(LATER))
-    assert claimed(record).lease.token == rules.microseconds(LATER) + 1
+    assert claimed(record).lease.token == microseconds_of(NOW)
+    record = a_job(token=microseconds_of(LATER))
+    assert claimed(record).lease.token == microseconds_of(LATER) + 1
 
 
 def test_attempts_count_claims_of_one_occurrence() -> None:
     """Found abandoned: one more. Settled, and the pointer moved: from one again."""
     record = a_job()
     first = claimed(record)
-    assert rules.abandon(record, NOW).attempt == 1
+    assert endings.abandon(record, NOW).attempt == 1
     second = claimed(record, owner="me/2")
     assert (first.attempt, second.attempt) == (1, 2)
-    rules.settle(record, outcome(second.lease, MOVE))
+    endings.settle(record, outcome(second.lease, MOVE))
     assert (record.attempt, record.claimed, record.next_run) == (0, None, LATER)
 
 
 def test_running_means_owned() -> None:
     """Through claim, settle, release and abandonment."""
     for end in (
-        lambda record, lease: rules.settle(record, outcome(lease, MOVE)),
-        lambda record, lease: rules.release(record, Release(lease)),
-        lambda record, lease: rules.abandon(record, NOW),
+        lambda record, lease: endings.settle(record, outcome(lease, MOVE)),
+        lambda record, lease: endings.release(record, Release(lease)),
+        lambda record, lease: endings.abandon(record, NOW),
     ):
         record = a_job()
         lease = claimed(record).lease
@@ -152,7 +153,7 @@ def test_a_pointer_that_somebody_moved_is_left_where_it_is(change: dict[str, obj
     for name, value in change.items():
         setattr(record, name, value)
     expected = record.next_run
-    rules.settle(record, outcome(lease, MOVE))
+    endings.settle(record, outcome(lease, MOVE))
     assert record.next_run == expected
     assert record.run_count == record.scheduled_runs == 1
 
@@ -162,14 +163,14 @@ def test_settling_leaves_flag_and_definition_alone() -> None:
     record = a_job()
     lease = claimed(record).lease
     record.paused, record.schedule = True, Definition("new", "new")
-    rules.settle(record, outcome(lease, MOVE))
+    endings.settle(record, outcome(lease, MOVE))
     assert (record.paused, record.schedule) == (True, Definition("new", "new"))
 
 
 def test_the_last_of_its_runs_leaves_no_pointer() -> None:
     """Counted by settle, and by an at-most-once claim."""
     record = a_job(options=Policies(max_runs=1))
-    rules.settle(record, outcome(claimed(record).lease, MOVE))
+    endings.settle(record, outcome(claimed(record).lease, MOVE))
     assert record.next_run is None
     record = a_job(options=Policies(max_runs=2, recovery=Recovery.SKIP), scheduled_runs=1)
     assert claimed(record, a_request(moves=True, moves_to=LATER)).next_run is None
@@ -180,7 +181,7 @@ def test_manual_runs_touch_neither_pointer_nor_attempts_nor_the_most() -> None:
     record = a_job(triggered=Trigger(NOW, "args"), claimed=NOW, attempt=2, options=Policies(max_runs=1))
     granted = claimed(record, a_request(manual=True))
     assert (granted.attempt, granted.arguments, record.triggered) == (1, "args", None)
-    rules.settle(record, outcome(granted.lease, None))
+    endings.settle(record, outcome(granted.lease, None))
     assert (record.next_run, record.attempt, record.scheduled_runs, record.run_count) == (NOW, 2, 0, 1)
     assert record.manual is None
 
@@ -188,12 +189,12 @@ def test_manual_runs_touch_neither_pointer_nor_attempts_nor_the_most() -> None:
 def test_a_release_gives_the_attempt_back_unless_the_pointer_was_moved() -> None:
     """What was rescheduled meanwhile does not wait for the retry of what was before."""
     record = a_job()
-    rules.release(record, Release(claimed(record).lease, LATER, tries=2))
+    endings.release(record, Release(claimed(record).lease, LATER, tries=2))
     assert (record.attempt, record.tries, record.not_before, record.bound_fire_time) == (0, 2, LATER, NOW)
     record = a_job()
     lease = claimed(record).lease
-    assert rules.reschedule(record, Definition("x", "y"), revision=5, next_run=LATER, now=NOW)
-    rules.release(record, Release(lease, LATER, tries=2))
+    assert planning.reschedule(record, Definition("x", "y"), revision=5, next_run=LATER, now=NOW)
+    endings.release(record, Release(lease, LATER, tries=2))
     assert (record.attempt, record.tries, record.not_before) == (0, 0, None)
 
 
@@ -201,9 +202,9 @@ def test_an_abandoned_run_is_told_of_even_after_a_reschedule() -> None:
     """The pointer has gone elsewhere; what ran is known."""
     record = a_job()
     token = claimed(record).lease.token
-    rules.reschedule(record, Definition("x", "y"), revision=5, next_run=LATER, now=NOW)
-    assert rules.is_lost(record)
-    row = rules.abandon(record, LATER)
+    planning.reschedule(record, Definition("x", "y"), revision=5, next_run=LATER, now=NOW)
+    assert endings.is_lost(record)
+    row = endings.abandon(record, LATER)
     assert (row.fire_time, row.token, row.instance_id, row.status) == (NOW, token, "me", RunStatus.ABANDONED)
 
 
@@ -212,10 +213,10 @@ def test_flights_leave_the_job_free_and_running() -> None:
     record = a_job(options=Policies(overlap=Overlap.ALLOW))
     granted = claimed(record, a_request(moves=True, moves_to=LATER, frees=True))
     assert (record.owner, record.status, record.next_run) == (None, JobStatus.RUNNING, LATER)
-    flight = rules.flight_of(record, granted.lease)
+    flight = claiming.flight_of(record, granted.lease)
     assert flight is not None
-    assert rules.flight_of(record, granted.lease._replace(owner="x")) is None
-    rules.settle_flight(record, flight, outcome(granted.lease, None, RunStatus.FAILED, "boom"))
+    assert claiming.flight_of(record, granted.lease._replace(owner="x")) is None
+    endings.settle_flight(record, flight, outcome(granted.lease, None, RunStatus.FAILED, "boom"))
     assert (record.status, record.flights, record.last_error) == (JobStatus.FAILED, (), "boom")
 
 
@@ -233,7 +234,7 @@ def test_flights_leave_the_job_free_and_running() -> None:
 def test_why_nothing_is_passed_over(record: JobRecord, row: RunRecord, revision: int) -> None:
     """Each condition alone is enough."""
     before = record.copy()
-    assert not rules.advance(record, row, revision=revision, next_run=LATER + SECOND, now=NOW)
+    assert not planning.advance(record, row, revision=revision, next_run=LATER + SECOND, now=NOW)
     assert record == before
 
 
@@ -241,38 +242,38 @@ def test_registering_compares_what_code_declared() -> None:
     """Options and name follow the code without a new revision; a definition brings one."""
     options = Policies(max_runs=9)
     record = a_job()
-    assert rules.register(record, a_job(name="n", options=options, next_run=LATER), NOW) is RegisterVerdict.JOINED
+    assert planning.register(record, a_job(name="n", options=options, next_run=LATER), NOW) is RegisterVerdict.JOINED
     assert (record.name, record.options, record.next_run, record.revision) == ("n", options, NOW, 5)
     other = a_job(schedule=Definition("other", "other"), next_run=LATER)
-    assert rules.register(record, other, NOW, floor=2**62) is RegisterVerdict.CHANGED
+    assert planning.register(record, other, NOW, floor=2**62) is RegisterVerdict.CHANGED
     assert (record.next_run, record.revision) == (LATER, 2**62 + 1)
-    assert rules.register(record, a_job(schedule=Definition("x", "x")), NOW) is RegisterVerdict.LATE
+    assert planning.register(record, a_job(schedule=Definition("x", "x")), NOW) is RegisterVerdict.LATE
 
 
 def test_a_changed_job_whose_runs_are_used_up_stays_finished() -> None:
     """Counters stay, and so does what they decide."""
     record = a_job(next_run=None, scheduled_runs=2, run_count=2)
     other = a_job(schedule=Definition("other", "other"), next_run=LATER, options=Policies(max_runs=2))
-    rules.register(record, other, NOW)
+    planning.register(record, other, NOW)
     assert record.next_run is None
 
 
 def test_a_manual_request_never_has_the_name_of_one_before() -> None:
     """Its fire time is its identity, even where two come at one instant of a clock."""
     record = a_job()
-    assert rules.trigger(record, Trigger(LATER), NOW).at == NOW, "never ahead of the storage's time"
+    assert planning.trigger(record, Trigger(LATER), NOW).at == NOW, "never ahead of the storage's time"
     record = a_job(manual=Trigger(NOW, attempt=1))
-    assert rules.trigger(record, Trigger(NOW), NOW).at == NOW + timedelta(microseconds=1)
+    assert planning.trigger(record, Trigger(NOW), NOW).at == NOW + timedelta(microseconds=1)
     record = a_job()
-    assert rules.trigger(record, Trigger(NOW), NOW, latest=NOW).at > NOW
+    assert planning.trigger(record, Trigger(NOW), NOW, latest=NOW).at > NOW
 
 
 def test_resuming_keeps_an_old_pointer_only_if_it_is_the_jobs_own() -> None:
     """A one-shot whose time has passed runs at once; nothing else is set into the past."""
     past = NOW - SECOND
     record = a_job(paused=True, next_run=past)
-    assert not rules.resume(record, revision=5, next_run=past - SECOND, now=NOW)
-    assert not rules.resume(record, revision=4, next_run=past, now=NOW)
+    assert not planning.resume(record, revision=5, next_run=past - SECOND, now=NOW)
+    assert not planning.resume(record, revision=4, next_run=past, now=NOW)
     assert record.paused
-    assert rules.resume(record, revision=5, next_run=past, now=NOW)
+    assert planning.resume(record, revision=5, next_run=past, now=NOW)
     assert not record.paused

@@ -19,8 +19,9 @@ from chrono_async.models import (
     Trigger,
 )
 from chrono_async.policies import Policies, Recovery
-from chrono_async.storage._table import rules, shelf
+from chrono_async.storage._table import shelf
 from chrono_async.storage._table.index import DueIndex
+from chrono_async.storage._table.instants import microseconds_of
 from chrono_async.storage._table.shelf import Moment
 from chrono_async.storage._table.table import Table
 
@@ -224,10 +225,10 @@ def test_tokens_and_revisions_grow_even_if_the_clock_goes_back() -> None:
 def test_tokens_grow_even_if_a_record_is_overwritten_by_an_older_one() -> None:
     """As who restores a backup does, with a clock that has gone back."""
     world = World()
-    world.table.save(JobRecord(id="a", next_run=START, token=rules.microseconds(START) + 5))
+    world.table.save(JobRecord(id="a", next_run=START, token=microseconds_of(START) + 5))
     world.table.save(JobRecord(id="a", next_run=START))
     world.do_claim("a", world.table.records["a"], START)
-    assert world.held["a"].lease.token > rules.microseconds(START) + 5
+    assert world.held["a"].lease.token > microseconds_of(START) + 5
 
 
 def test_dead_runs_that_nobody_will_claim_again_are_written_down_when_somebody_looks() -> None:

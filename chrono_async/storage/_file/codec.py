@@ -1,0 +1,51 @@
+"""
+Between the bytes of a state file and a table: the file's format, and what is said where it cannot be read.
+"""
+
+from pathlib import Path
+
+from ...errors import InvalidOptionError, StorageCorruptError
+from .._boot import boot_id
+from .._table.table import Table
+from .documents import FORMATS, DamagedError, Format, Tree
+from .state import UnreadableError, fill, tree_of
+
+
+class Codec:
+    """Reads and writes the file at `path`, whose ending says its format."""
+
+    def __init__(self, path: Path, *, history: int, total_history: int) -> None:
+        self.format: Format = _format_of(path)
+        self._path, self._bounds = path, (history, total_history)
+
+    def new_table(self) -> Table:
+        """Return an empty table."""
+        return Table(history=self._bounds[0], total_history=self._bounds[1])
+
+    def read(self, data: bytes) -> tuple[Table, list[Tree]]:
+        """Return what the file's bytes say, and the jobs in it that cannot be read."""
+        table = self.new_table()
+        try:
+            return table, fill(table, self.format.decode(data), boot_id())
+        except DamagedError as error:
+            raise StorageCorruptError(self._damage(error.line, error.problem)) from error
+        except UnreadableError as error:
+            raise StorageCorruptError(self._damage(1, str(error))) from error
+
+    def _damage(self, line: int, problem: str) -> str:
+        return (
+            f"{self._path}, line {line}: {problem}. The file is left as it is; put it right, or replace it with "
+            f"{self._path}.bak, the state before the last change, or move it away to begin anew"
+        )
+
+    def write(self, table: Table, unreadable: list[Tree]) -> bytes:
+        """Return the bytes that say what a table holds."""
+        return self.format.encode(tree_of(table, boot_id(), unreadable, self.format.escaped))
+
+
+def _format_of(path: Path) -> Format:
+    try:
+        return FORMATS[path.suffix.lower()]
+    except KeyError:
+        problem = f"unsupported file type {path.suffix!r}: use one of {', '.join(FORMATS)}"
+        raise InvalidOptionError("path", str(path), problem) from None
