@@ -42,6 +42,7 @@ from ._redis.rows import (
     words_of,
     words_of_changes,
 )
+from ._redis.schema import STEPS
 from ._table.shelf import Moment
 from ._table.table import Table
 
@@ -130,7 +131,7 @@ class RedisStorage(RecallingLedger[JobRow]):
     ) -> Written:
         words = words_of_changes(changes)
         time = ("" if moment is None else microseconds_of(moment) for moment in (as_of, until))
-        terms = (*(floors or Floors()), *self._bounds[:2], *time)
+        terms = (*(floors or Floors()), *self._bounds[:2], len(STEPS), *time)
         now, version, taken = await self._link.run(link.WRITE, *words, *terms)
         written = {change.job_id for change, flag in zip(changes, taken, strict=True) if flag == ord("1")}
         return Written(instant_of(int(now)), written, int(version))

@@ -537,22 +537,6 @@ async def test_a_damaged_database_is_an_error_and_not_an_empty_one(tmp_path: Pat
     await storage.close()
 
 
-async def test_tables_of_a_newer_version_are_refused(tmp_path: Path) -> None:
-    """Rather than half understood."""
-    path = tmp_path / "jobs.db"
-    storage = SQLiteStorage(path)
-    await storage.save_job(JobRecord(id="a"))
-    await storage.close()
-    with raw(path) as database:
-        database.execute("UPDATE chrono_meta SET value = '99' WHERE name = 'schema'")
-    with pytest.raises(StorageError, match=r"jobs\.db: .*newer version.*99"):
-        await storage.list_jobs()
-    with raw(path) as database:
-        database.execute("UPDATE chrono_meta SET value = '1' WHERE name = 'schema'")
-    assert [record.id for record in await storage.list_jobs()] == ["a"]
-    await storage.close()
-
-
 async def test_a_full_disk_fails_the_calls_and_keeps_the_state(tmp_path: Path) -> None:
     """Nothing half-written is kept, and with room it goes on."""
     storage = SQLiteStorage(tmp_path / "jobs.db")

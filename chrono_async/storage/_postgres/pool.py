@@ -14,8 +14,8 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any, Protocol, cast
 
-from ...errors import InvalidOptionError, StorageError
-from .statements import SCHEMA_VERSION, Statements
+from ...errors import InvalidOptionError, StorageCorruptError, StorageError
+from .statements import Statements
 
 try:
     import asyncpg
@@ -225,29 +225,37 @@ class Connections:
     async def _prepare(self, pool: Pool) -> None:
         """Find the tables as they should be, which takes no right to change them; or else make them so."""
         async with pool.acquire(timeout=self._limit) as connection:
-            found = await self._schema_version(connection)
-            if found > SCHEMA_VERSION:
-                raise StorageError(
-                    f"the tables {self._statements.namespace}_* were made by a newer version of this library: "
-                    f"their schema is {found}, this one's {SCHEMA_VERSION}"
-                )
-            if found < SCHEMA_VERSION:
-                await self._make_tables(connection)
+            if await self._schema_version(connection) < len(self._statements.steps):
+                await self._bring_up_to_date(connection)
 
     async def _schema_version(self, connection: Connection) -> int:
+        """Return how many steps the tables have behind them; 0 where there are none."""
         try:
             async with connection.transaction():
                 version = await connection.fetchval(self._statements["schema_version"])
         except asyncpg.UndefinedTableError:
             return 0
-        return version or 0
+        tables, latest = f"the tables {self._statements.namespace}_*", len(self._statements.steps)
+        if version is None or version < 1:
+            raise StorageCorruptError(
+                f"{tables} say that their version is {version}, which no version of this library says"
+            )
+        if version > latest:
+            raise StorageError(
+                f"{tables} were made by a newer version of this library: their schema is {version}, this one's {latest}"
+            )
+        return int(version)
 
-    async def _make_tables(self, connection: Connection) -> None:
+    async def _bring_up_to_date(self, connection: Connection) -> None:
         """Let one at a time do it, of all processes that start at once; a lock of the session breaks behind poolers."""
-        name = f"chrono_async:{self._statements.namespace}"
+        name, steps = f"chrono_async:{self._statements.namespace}", self._statements.steps
         async with connection.transaction():
             await connection.execute(f"SELECT pg_advisory_xact_lock({zlib.crc32(name.encode())})")
-            await connection.execute(self._statements.schema)
+            missing = steps[await self._schema_version(connection) :]
+            for step in missing:
+                await connection.execute(step)
+            if missing:
+                await connection.fetch(self._statements["set_schema_version"], len(steps))
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────────────────
 

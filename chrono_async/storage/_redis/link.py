@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 from ...errors import InvalidOptionError, StorageError
+from .schema import check_version, migration
 
 try:
     from redis.asyncio import BlockingConnectionPool, Redis
@@ -54,9 +55,16 @@ class Script(NamedTuple):
 
 
 def _script(name: str) -> Script:
-    folder = Path(__file__).parent
-    text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("shared", name))
+    return _behind_shared(_text_of(name))
+
+
+def _behind_shared(part: str) -> Script:
+    text = "\n".join((_text_of("shared"), part))
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _text_of(name: str) -> str:
+    return (Path(__file__).parent / f"{name}.lua").read_text("utf-8")
 
 
 READ, WRITE, DUE = _script("read"), _script("write"), _script("due")
@@ -102,12 +110,15 @@ class Link:
     async def run(self, script: Script, *arguments: bytes | str | int) -> list[Any]:
         """Run a script and return its answer."""
         with translated():
-            client = await self.client()
-            words = (len(self._keys), *self._keys, *arguments)
-            try:
-                return await _raw(client, "EVALSHA", script.digest, *words)
-            except NoScriptError:  # a server that was started anew, or told to forget its scripts
-                return await _raw(client, "EVAL", script.text, *words)
+            answer: list[Any] = await self._run(await self.client(), script, *arguments)
+            return answer
+
+    async def _run(self, client: Client, script: Script, *arguments: bytes | str | int) -> Any:
+        words = (len(self._keys), *self._keys, *arguments)
+        try:
+            return await _raw(client, "EVALSHA", script.digest, *words)
+        except NoScriptError:  # a server that was started anew, or told to forget its scripts
+            return await _raw(client, "EVAL", script.text, *words)
 
     async def say(self, word: str) -> None:
         """Tell a word to all who hear."""
@@ -133,11 +144,12 @@ class Link:
                         yield _word_of(message)
 
     async def client(self) -> Client:
-        """Return the client, having seen that its server will keep what it is given."""
+        """Return the client, having seen that its server will keep what it is given, and that it is of this version."""
         client = self._own() if self._url is not None else self._client
         assert client is not None, "there is either a URL or a client"  # noqa: S101 - a type narrowing
         if not self._is_fit:
             await self._check(client)
+            check_version(await self._run(client, _behind_shared(migration())), self.prefix)
             self._is_fit = True
         return client
 
@@ -190,10 +202,9 @@ class Link:
             await client.aclose()
 
 
-async def _raw(client: Client, *words: bytes | str | int) -> list[Any]:
+async def _raw(client: Client, *words: bytes | str | int) -> Any:
     """Send a command whose answer is bytes, however the client is set up."""
-    answer: list[Any] = await client.execute_command(*words, NEVER_DECODE=True)
-    return answer
+    return await client.execute_command(*words, NEVER_DECODE=True)
 
 
 def _word_of(message: dict[str, Any]) -> str:
