@@ -20,6 +20,7 @@ from ..clock import Clock, SystemClock
 from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger
 from ._doors import checked, in_utc, shifted
 from ._hints import Hints
+from ._ledger.bounds import Bounds
 from ._table.shelf import Alignment, Moment
 from ._table.table import Table
 
@@ -33,7 +34,8 @@ class InMemoryStorage:
 
     def __init__(self, *, clock: Clock | None = None, history: int = 20, total_history: int = 50_000) -> None:
         self._clock = clock or SystemClock()
-        self._table = Table(history=history, total_history=total_history)
+        of_job, total, _ = Bounds.checked(history, total_history, None)
+        self._table = Table(history=of_job, total_history=total)
         self._hints = Hints()
         self._alignment = Alignment()
 

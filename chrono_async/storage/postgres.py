@@ -11,10 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 from ..claims import DuePage, Outcome, Settled
 from ..durations import Duration, to_positive
-from ..errors import InvalidOptionError
 from ..models import Due, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
-from ._doors import in_utc
+from ._doors import in_utc, to_count
 from ._ledger.bounds import A_MONTH, Bounds
 from ._ledger.rows import run_of
 from ._postgres.ledger import PostgresLedger
@@ -52,8 +51,9 @@ class PostgresStorage(PostgresLedger):
         max_connections: int = 5,
         statement_cache_size: int | None = None,
     ) -> None:
-        if not 0 <= min_connections <= max_connections or not max_connections:
-            raise InvalidOptionError("max_connections", max_connections, f"must be 1 or more, and {min_connections=}")
+        to_count(max_connections, "max_connections", least=max(1, to_count(min_connections, "min_connections")))
+        if statement_cache_size is not None:
+            to_count(statement_cache_size, "statement_cache_size")
         bounds = Bounds.checked(history, total_history, history_age)
         statements = Statements(namespace)
         self._connections = Connections(

@@ -198,15 +198,16 @@ class SQLiteStorage(Ledger):
         return self._hints.listen()
 
 
-def _checked_path(path: str | PathLike[str]) -> Path:
-    text = fspath(path)
+def _checked_path(path: object) -> Path:
+    if not isinstance(path, str | PathLike) or not isinstance(text := fspath(path), str) or "\0" in text:
+        raise InvalidOptionError("path", path, "must be a path, as text or a Path")
     if text in {"", ":memory:"}:
         raise InvalidOptionError("path", text, "must name a file; for jobs in memory use InMemoryStorage")
     return Path(text)
 
 
-def _checked_namespace(namespace: str) -> str:
-    if _NAMESPACE.fullmatch(namespace) is None:
+def _checked_namespace(namespace: object) -> str:
+    if not isinstance(namespace, str) or _NAMESPACE.fullmatch(namespace) is None:
         raise InvalidOptionError(
             "namespace", namespace, "must be letters, digits and underscores, no digit first, and not SQLite's own"
         )

@@ -14,7 +14,8 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any, Protocol, cast
 
-from ...errors import InvalidOptionError, StorageCorruptError, StorageError
+from ...errors import ChronoError, InvalidOptionError, StorageCorruptError, StorageError
+from .._doors import split_url, without_password
 from .statements import Statements
 
 try:
@@ -108,7 +109,7 @@ class Connections:
     ) -> None:
         if not isinstance(database, str | asyncpg.Pool):
             raise InvalidOptionError("dsn_or_pool", database, "must be a DSN or a pool of asyncpg")
-        self._dsn: str | None = database if isinstance(database, str) else None
+        self._dsn: str | None = _checked_dsn(database) if isinstance(database, str) else None
         self._given: Pool | None = None if isinstance(database, str) else database
         self._statements = statements
         self._limit = timeout.total_seconds()
@@ -150,13 +151,13 @@ class Connections:
         try:
             async with asyncio.timeout(self._limit):
                 yield
-        except StorageError:
+        except ChronoError:
             raise
         except TimeoutError as error:
             raise StorageError(f"postgres: no answer within {self._limit:g} s") from error
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
             raise ConflictError(f"postgres: {error}") from error
-        except _DRIVERS_ERRORS as error:
+        except (*_DRIVERS_ERRORS, *_OF_A_BAD_DSN) as error:
             if isinstance(error, asyncpg.UndefinedTableError):
                 self._begin_anew()
             raise StorageError(f"postgres: {type(error).__name__}: {error}") from error
@@ -322,6 +323,16 @@ class Connections:
 _SESSION: dict[str, Any] = {"server_settings": {"application_name": "chrono-async"}}
 
 _DRIVERS_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
+_OF_A_BAD_DSN = (ValueError, TypeError, LookupError, ArithmeticError)
+"""What the driver raises, besides, for what it cannot make out; most of that is refused before."""
+
+
+def _checked_dsn(dsn: str) -> str:
+    """Refuse a DSN that leads nowhere before anything is connected."""
+    parts = split_url(dsn, "dsn_or_pool")
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise InvalidOptionError("dsn_or_pool", without_password(dsn), "must begin with postgresql://")
+    return dsn
 
 
 async def _give_back(pool: Pool, connection: Any, *, in_haste: bool) -> None:

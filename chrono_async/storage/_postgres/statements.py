@@ -39,11 +39,7 @@ class Statements:
     """The statements by name, and the texts that a namespace stands for."""
 
     def __init__(self, namespace: str) -> None:
-        if not _NAMESPACE.fullmatch(namespace):
-            raise InvalidOptionError(
-                "namespace", namespace, "must be up to 40 of a-z, 0-9 and _, and begin with none of 0-9"
-            )
-        self.namespace: str = namespace
+        self.namespace: str = _checked(namespace)
         self.steps: list[str] = [self._named(step) for step in STEPS]
         """What makes the tables and brings them up to date, as many as this version of the library has."""
         text = self._named((_FOLDER / "statements.sql").read_text("utf-8"))
@@ -60,6 +56,13 @@ class Statements:
             statement, *columns = name.split()
             text = self._texts[name] = _filled(self._texts[statement], _about(columns))
         return text
+
+
+def _checked(namespace: object) -> str:
+    if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
+        problem = "must be up to 40 of a-z, 0-9 and _, and begin with none of 0-9"
+        raise InvalidOptionError("namespace", namespace, problem)
+    return namespace
 
 
 def write(columns: Sequence[str]) -> str:

@@ -8,18 +8,19 @@ A client belongs to the event loop that it was made on. One that is ours is made
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from ...errors import InvalidOptionError, StorageError
+from .._doors import split_url, to_count, without_password
 from .schema import check_version, migration
 
 try:
     from redis.asyncio import BlockingConnectionPool, Redis
-    from redis.asyncio.connection import parse_url
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as ConnectionLostError
@@ -37,6 +38,7 @@ _LOOK_UP = 15.0
 """How often who hears nothing sees whether its connection is still there."""
 
 
+@runtime_checkable
 class Client(Protocol):
     """What is used of a client of redis-py, be it of a single server, of a cluster, or of sentinels."""
 
@@ -89,11 +91,9 @@ class Link:
         self.prefix = f"{{{_checked(namespace)}}}:"
         self.channel = f"{self.prefix}changes"
         self._keys = [f"{self.prefix}{name}" for name in _KEYS]
-        if max_connections < 1:
-            raise InvalidOptionError("max_connections", max_connections, "must be 1 or more")
-        self._url = _checked_url(server) if isinstance(server, str) else None
-        self._client = None if isinstance(server, str) else server
-        self._limits = (max_connections, timeout.total_seconds())
+        self._limits = (to_count(max_connections, "max_connections", least=1), timeout.total_seconds())
+        self._url = self._checked_url(server) if isinstance(server, str) else None
+        self._client = None if isinstance(server, str) else _checked_client(server)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_fit = False
         self._has_warned = False
@@ -160,20 +160,34 @@ class Link:
         return self._client
 
     def _connect(self) -> Client:
-        """Return a client that opens a bounded number of connections, and waits for none of them for ever."""
+        return cast(Client, Redis.from_pool(self._pool(cast(str, self._url))))
+
+    def _pool(self, url: str) -> BlockingConnectionPool:
+        """Return one that opens a bounded number of connections, and waits for none of them for ever."""
         most, seconds = self._limits
-        pool = BlockingConnectionPool.from_url(
-            cast(str, self._url),
+        return BlockingConnectionPool.from_url(
+            url,
             max_connections=most + 1,  # one of them listens
             timeout=seconds,
             socket_timeout=seconds,
             socket_connect_timeout=seconds,
             health_check_interval=30,
-            **({} if cast(str, self._url).startswith("unix:") else {"socket_keepalive": True}),
+            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
             # What is sent again after a lost answer could be done twice. Who asked knows how to ask again.
             retry=Retry(NoBackoff(), 0),
         )
-        return cast(Client, Redis.from_pool(pool))
+
+    def _checked_url(self, url: str) -> str:
+        """Refuse what the driver makes no connection of; an option that it does not know it would tell only then."""
+        parts = split_url(url, _OPTION)
+        try:
+            pool: Any = self._pool(url)
+            pool.make_connection()
+        except (RedisError, ValueError, TypeError) as error:
+            raise InvalidOptionError(_OPTION, without_password(url), str(error)) from None
+        if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):  # of which the driver would make number 0
+            raise InvalidOptionError(_OPTION, without_password(url), "the path must be the number of a database")
+        return url
 
     async def _check(self, client: Client) -> None:
         """Refuse a server that throws keys away when its memory is full: they would be jobs."""
@@ -217,17 +231,18 @@ def _policy(info: Any) -> str:
     return policy if isinstance(policy, str) else "unknown"
 
 
-def _checked_url(url: str) -> str:
-    try:
-        parse_url(url)
-    except ValueError as error:
-        # The URL itself is not repeated: there may be a password in it.
-        raise InvalidOptionError("url", f"{url.partition(':')[0]}:...", str(error)) from None
-    return url
+_OPTION = "url_or_client"
+_DATABASE = re.compile(r"(/\d*)?")
 
 
-def _checked(namespace: str) -> str:
+def _checked_client(client: object) -> Client:
+    if not isinstance(client, Client):  # one that is not for asyncio has no `aclose`
+        raise InvalidOptionError(_OPTION, client, "must be a URL, or a client of redis.asyncio")
+    return client
+
+
+def _checked(namespace: object) -> str:
     """Return a namespace that can be the part of a key that says in which slot of a cluster it lies."""
-    if not namespace or any(brace in namespace for brace in "{}"):
+    if not isinstance(namespace, str) or not namespace or any(brace in namespace for brace in "{}"):
         raise InvalidOptionError("namespace", namespace, "must be a text without braces, and not empty")
     return namespace
