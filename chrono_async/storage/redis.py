@@ -65,7 +65,7 @@ class RedisStorage(RecallingLedger[JobRow]):
     It connects when it is first used. A client of yours is never closed; set it up without retries, since what it sends
     again after a lost answer looks as if somebody else had done it. Everything lies under keys that begin with the
     namespace, in one slot of a cluster. `history` runs are kept of each job and `total_history` of all, for no longer
-    than `history_age`. A call waits `timeout` at most for one of the connections, and as long again for its answer.
+    than `history_age`. Nothing that is asked of the server takes longer than `timeout`.
     """
 
     def __init__(

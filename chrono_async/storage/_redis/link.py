@@ -9,13 +9,13 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
-from ...errors import InvalidOptionError, StorageError
+from ...errors import ChronoError, InvalidOptionError, StorageError
 from .._doors import split_url, to_count, without_password
 from .schema import check_version, migration
 
@@ -78,9 +78,9 @@ def translated() -> Iterator[None]:
     """Let whatever the driver raises be a `StorageError`."""
     try:
         yield
-    except StorageError:
+    except ChronoError:
         raise
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, ValueError, TypeError) as error:
         raise StorageError(f"redis: {type(error).__name__}: {error}") from error
 
 
@@ -100,16 +100,17 @@ class Link:
 
     async def ask(self, script: Script, *arguments: bytes | str | int) -> list[Any]:
         """Run a script that changes nothing; once more if the connection turns out to have been closed meanwhile."""
-        try:
+        async with self._edge():
+            try:
+                return await self.run(script, *arguments)
+            except StorageError as error:
+                if not isinstance(error.__cause__, ConnectionLostError):
+                    raise
             return await self.run(script, *arguments)
-        except StorageError as error:
-            if not isinstance(error.__cause__, ConnectionLostError):
-                raise
-        return await self.run(script, *arguments)
 
     async def run(self, script: Script, *arguments: bytes | str | int) -> list[Any]:
         """Run a script and return its answer."""
-        with translated():
+        async with self._edge():
             answer: list[Any] = await self._run(await self.client(), script, *arguments)
             return answer
 
@@ -122,26 +123,39 @@ class Link:
 
     async def say(self, word: str) -> None:
         """Tell a word to all who hear."""
-        with translated():
+        async with self._edge():
             await (await self.client()).execute_command("PUBLISH", self.channel, word)
 
     async def erase(self) -> None:
         """Delete all keys."""
-        with translated():
+        async with self._edge():
             await (await self.client()).execute_command("DEL", *self._keys)
 
     async def hear(self) -> AsyncGenerator[str, None]:
         """Yield an empty word when it has begun to hear, and then each that is said."""
-        with translated():
+        async with self._edge():
             client: Any = await self.client()
+        with translated():
             if not hasattr(client, "pubsub"):
                 raise StorageError(f"redis: a {type(client).__name__} cannot listen")
             async with client.pubsub() as pubsub:
-                await pubsub.subscribe(self.channel)
+                async with self._edge():
+                    await pubsub.subscribe(self.channel)
                 while True:
                     message = await pubsub.get_message(timeout=_LOOK_UP)
                     if message is not None:
                         yield _word_of(message)
+
+    @asynccontextmanager
+    async def _edge(self) -> AsyncIterator[None]:
+        """Bound what is asked of the server, whoever has made the client; and translate what goes wrong."""
+        seconds = self._limits[1]
+        with translated():
+            try:
+                async with asyncio.timeout(seconds):
+                    yield
+            except TimeoutError as error:
+                raise StorageError(f"redis: no answer within {seconds:g} s") from error
 
     async def client(self) -> Client:
         """Return the client, having seen that its server will keep what it is given, and that it is of this version."""
@@ -212,7 +226,7 @@ class Link:
         if self._url is None or self._client is None:
             return
         client, self._client = self._client, None
-        with translated():
+        async with self._edge():
             await client.aclose()
 
 
