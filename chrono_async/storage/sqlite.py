@@ -62,6 +62,7 @@ class SQLiteStorage(Ledger):
         self._tables = Tables(_checked_namespace(namespace), bounds)
         patience = to_non_negative(busy_timeout, "busy_timeout")
         settings = Settings(self.path.absolute(), namespace, patience, durable)
+        self._durable = durable
         self._worker = Worker(partial(DatabaseFile, settings))
         self._hints = Hints()
         self._alignment = Alignment()
@@ -69,9 +70,10 @@ class SQLiteStorage(Ledger):
     @property
     def guarantees(self) -> str:
         """What this storage can promise, in words."""
+        kept = "is on disk" if self._durable else "outlives a kill, but a power failure can undo the last changes"
         return (
             "in a SQLite file, for the processes of one host: each occurrence is claimed by one instance and settled "
-            "once; what was answered is on disk, and a kill leaves the state before or after a change; "
+            f"once; what was answered {kept}, and a kill leaves the state before or after a change; "
             "leases end by the host's boot clock, and with a reboot"
         )
 

@@ -185,6 +185,8 @@ async def test_what_was_answered_is_synced_unless_that_is_not_wanted(tmp_path: P
         return [database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
 
     assert await storage._worker.take(pragmas, writes=False) == ["wal", level]
+    assert ("what was answered is on disk" in storage.guarantees) is durable
+    assert ("a power failure can undo the last changes" in storage.guarantees) is not durable
     await storage.close()
 
 
