@@ -187,6 +187,7 @@ class PostgresStorage(PostgresLedger):
 
     async def close(self) -> None:
         """Close the connections that are this storage's own."""
+        self._connections.home.check()
         await self._channel.close()
         await self._connections.close()
 

@@ -255,6 +255,7 @@ class RedisStorage(RecallingLedger[JobRow]):
 
     async def close(self) -> None:
         """Let go of the connections, unless they are a client's that is yours."""
+        self._link.home.check()
         if self._channel is not None:
             await self._channel.close()
         await self._link.close()

@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 
 from ...errors import ChronoError, InvalidOptionError, StorageCorruptError, StorageError
 from .._doors import split_url, without_password
+from .._home import Home
 from .statements import Statements
 
 try:
@@ -116,6 +117,7 @@ class Connections:
         self._sizes = {"min_size": min_size, "max_size": max_size}
         self._options = {} if statement_cache_size is None else {"statement_cache_size": statement_cache_size}
         self._opening: asyncio.Task[Pool] | None = None
+        self.home = Home()
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -166,6 +168,7 @@ class Connections:
 
     async def _pool(self) -> Pool:
         """Return the pool, opened by whoever comes first, for all who wait."""
+        self.home.check()
         opening, loop = self._opening, asyncio.get_running_loop()
         if opening is None or opening.get_loop() is not loop or _has_failed(opening):
             opening = self._begin(self._given or self._new_pool())
@@ -201,6 +204,7 @@ class Connections:
 
     async def close(self) -> None:
         """Close a pool that is ours; what is under way may end first, within its time."""
+        self.home.leave()
         opening, self._opening = self._opening, None
         if opening is None or self._given is not None or opening.get_loop() is not asyncio.get_running_loop():
             return

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from ...errors import ChronoError, InvalidOptionError, StorageError
 from .._doors import split_url, to_count, without_password
+from .._home import Home
 from .schema import check_version, migration
 
 try:
@@ -95,6 +96,7 @@ class Link:
         self._url = self._checked_url(server) if isinstance(server, str) else None
         self._client = None if isinstance(server, str) else _checked_client(server)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.home = Home()
         self._is_fit = False
         self._has_warned = False
 
@@ -142,6 +144,7 @@ class Link:
                 async with self._edge():
                     await pubsub.subscribe(self.channel)
                 while True:
+                    _heed_cancellation()
                     message = await pubsub.get_message(timeout=_LOOK_UP)
                     if message is not None:
                         yield _word_of(message)
@@ -159,6 +162,7 @@ class Link:
 
     async def client(self) -> Client:
         """Return the client, having seen that its server will keep what it is given, and that it is of this version."""
+        self.home.check()
         client = self._own() if self._url is not None else self._client
         assert client is not None, "there is either a URL or a client"  # noqa: S101 - a type narrowing
         if not self._is_fit:
@@ -223,6 +227,7 @@ class Link:
 
     async def close(self) -> None:
         """Let go of the connections, if they are ours; the next call would make new ones."""
+        self.home.leave()
         if self._url is None or self._client is None:
             return
         client, self._client = self._client, None
@@ -233,6 +238,13 @@ class Link:
 async def _raw(client: Client, *words: bytes | str | int) -> Any:
     """Send a command whose answer is bytes, however the client is set up."""
     return await client.execute_command(*words, NEVER_DECODE=True)
+
+
+def _heed_cancellation() -> None:
+    """End a task that was cancelled while the driver sent: by `wait_for`, which before Python 3.12 may swallow that."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _word_of(message: dict[str, Any]) -> str:
