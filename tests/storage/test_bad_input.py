@@ -21,7 +21,10 @@ BOUNDED: list[Callable[..., Any]] = [
 
 
 def named(value: object) -> str:
-    return getattr(value, "__name__", "") or getattr(getattr(value, "func", None), "__name__", "") or ascii(value)
+    """Return an id that is the same in each process that collects the tests."""
+    if callable(value):
+        return getattr(getattr(value, "func", value), "__name__", "")
+    return type(value).__name__ if isinstance(value, redis.Redis) else ascii(value)
 
 
 @pytest.mark.parametrize("bad", [2.5, "x", True, -1, None], ids=named)
