@@ -26,7 +26,7 @@ LAYERS = [
 
 STORAGES = {"memory", "file", "portable", "sqlite", "postgres", "redis"}
 
-SHARED_BY_STORAGES = [{"base", "_awaited", "_boot", "_doors", "_hints"}, {"_channel"}, {"_table"}, {"_ledger"}]
+SHARED_BY_STORAGES = [{"base", "_awaited", "_boot", "_doors", "_hints", "_home"}, {"_channel"}, {"_table"}, {"_ledger"}]
 """What storages are built on, from the ground up."""
 
 BESIDE = {("durations", "errors"), ("options", "events")}

@@ -51,7 +51,7 @@ def demo(
     console = Console(quiet=as_json)
     if storage is not None and not cluster:
         raise typer.BadParameter("is for --cluster", param_hint="--storage")
-    with tempfile.TemporaryDirectory(prefix="chrono-async-demo-") as folder, failure_in_one_line(storage or ""):
+    with tempfile.TemporaryDirectory(prefix="chrono-async-demo-") as folder, failure_in_one_line():
         if cluster:
             told = _cluster(Path(folder), Terms(storage, seconds), console.print)
         else:

@@ -2,12 +2,11 @@
 The command `migrate`, and how commands reach a user's storage.
 
 A storage that cannot be reached, or is none, is one line on stderr: exit code 1 for what failed, 2 for what was asked
-wrongly. The line may be read by many, so a URL is shown without its password.
+wrongly.
 """
 
 import asyncio
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Protocol, runtime_checkable
@@ -31,7 +30,7 @@ class HasTables(Protocol):
 
 def migrate(url: Url, namespace: Namespace = None) -> None:
     """Make the tables that a storage needs, or bring them up to date."""
-    with failure_in_one_line(url):
+    with failure_in_one_line():
         asyncio.run(_migrate(url, namespace))
 
 
@@ -48,16 +47,11 @@ async def _migrate(url: str, namespace: str | None) -> None:
 
 
 @contextmanager
-def failure_in_one_line(url: str) -> Iterator[None]:
+def failure_in_one_line() -> Iterator[None]:
     """Turn what is wrong with a storage, or with its being asked for, into one line and an exit code."""
     logging.getLogger("chrono_async").addHandler(logging.NullHandler())  # or its warnings were lines of their own
     try:
         yield
     except (ChronoError, ModuleNotFoundError) as error:
-        typer.echo(f"chrono-async: {str(error).replace(url, without_password(url))}", err=True)
+        typer.echo(f"chrono-async: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, InvalidOptionError) else 1) from None
-
-
-def without_password(url: str) -> str:
-    """Return a URL that may be shown."""
-    return re.sub(r"(?<=://)([^/@:]*):.*(?=@)", r"\1:***", url)

@@ -1,9 +1,12 @@
 """
-What is checked when a record or a question comes in, from a caller or from what is stored, whatever the storage.
+What is checked when a storage is made, and when a record or a question comes in, from a caller or from what is stored,
+whatever the storage.
 """
 
+import re
 from datetime import UTC, datetime
 from operator import attrgetter
+from urllib.parse import SplitResult, urlsplit
 
 from ..errors import EmptyJobIDError, InvalidOptionError
 from ..models import JobRecord
@@ -49,3 +52,40 @@ def shifted(until: datetime, now: datetime, own_now: datetime) -> datetime:
         return own_now + (until - now)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
+
+
+# ── what a storage is made of ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def to_count(value: object, option: str, *, least: int = 0) -> int:
+    """Return a whole number that is not below `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidOptionError(option, value, f"must be a whole number of {least} or more")
+    return value
+
+
+def split_url(url: str, option: str) -> SplitResult:
+    """Return the parts of a server's URL, whose ports are such."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # which may repeat the password
+        raise InvalidOptionError(option, without_password(url), "cannot be made out") from None
+    for port in _PORT.findall(parts.netloc.rpartition("@")[2]):
+        if not (port.isdecimal() and 0 < int(port) <= _HIGHEST_PORT):
+            raise InvalidOptionError(
+                option, without_password(url), f"a port must be a number from 1 to {_HIGHEST_PORT}"
+            )
+    return parts
+
+
+_PORT = re.compile(r"(?:^|,)(?:\[[^\]]*\]|[^:,\[]*):([^,]+)")
+"""Of each of several hosts, which may be addresses in brackets."""
+_HIGHEST_PORT = 65535
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown: errors are logged, and read by many."""
+    return _PASSWORD.sub(r"\1\2***", url)
+
+
+_PASSWORD = re.compile(r"(://[^/@:]*:).*(?=@)|(\bpassword=)[^&\s]*")

@@ -20,6 +20,8 @@ from ..clock import Clock, SystemClock
 from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger
 from ._doors import checked, in_utc, shifted
 from ._hints import Hints
+from ._home import Home
+from ._ledger.bounds import Bounds
 from ._table.shelf import Alignment, Moment
 from ._table.table import Table
 
@@ -33,7 +35,9 @@ class InMemoryStorage:
 
     def __init__(self, *, clock: Clock | None = None, history: int = 20, total_history: int = 50_000) -> None:
         self._clock = clock or SystemClock()
-        self._table = Table(history=history, total_history=total_history)
+        of_job, total, _ = Bounds.checked(history, total_history, None)
+        self._kept = Table(history=of_job, total_history=total)
+        self._home = Home()
         self._hints = Hints()
         self._alignment = Alignment()
 
@@ -44,6 +48,12 @@ class InMemoryStorage:
             "in memory, for one process: each occurrence is claimed by one instance and settled once; "
             "all jobs and their history end with the process"
         )
+
+    @property
+    def _table(self) -> Table:
+        """The jobs, for one event loop at a time: nothing keeps the steps of two threads apart."""
+        self._home.check()
+        return self._kept
 
     def _moment(self) -> Moment:
         return Moment(self._clock.now(), self._clock.boot())
@@ -80,7 +90,9 @@ class InMemoryStorage:
 
     async def close(self) -> None:
         """End the hints. What is kept is kept, until the storage itself is forgotten."""
+        self._home.check()
         self._hints.end()
+        self._home.leave()
 
     async def register(self, record: JobRecord) -> Registered:
         """Create the job, or join the one that is there."""

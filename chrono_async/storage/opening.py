@@ -3,10 +3,12 @@ From a URL to a storage.
 """
 
 from importlib import import_module
+from os import PathLike
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote, unquote
 
 from ..errors import InvalidOptionError
+from ._doors import without_password
 from .base import LeasingStorage
 
 
@@ -39,13 +41,20 @@ def open_storage(url: str, *, namespace: str | None = None, history: int | None 
     `redis://host`, or just the path of a state file. `namespace` and `history`, the runs that are kept of each job, are
     the storage's own options.
     """
-    kind, where = _kind_of(url)
+    kind, where = _kind_of(_text(url))
     options: dict[str, object] = {} if history is None else {"history": history}
     if namespace is not None:
         if not kind.has_namespaces:
             raise InvalidOptionError("namespace", namespace, f"{kind.name} has none")
         options["namespace"] = namespace
     return cast(LeasingStorage, _load(kind, url)(*where, **options))
+
+
+def _text(url: object) -> str:
+    if not isinstance(url, str):
+        advice = f", such as {f'sqlite:{url}'!r} or {f'file:{url}'!r}" if isinstance(url, PathLike) else ""
+        raise InvalidOptionError("url", url, f"must be text{advice}")
+    return url
 
 
 def _kind_of(url: str) -> tuple[Kind, tuple[str, ...]]:
@@ -61,7 +70,9 @@ def _kind_of(url: str) -> tuple[Kind, tuple[str, ...]]:
 
 def _refuse_other_schemes(url: str) -> str:
     if "://" in url:
-        raise InvalidOptionError("url", url, f"unsupported: use memory:, {':, '.join(_KINDS)}: or a path")
+        raise InvalidOptionError(
+            "url", without_password(url), f"unsupported: use memory:, {':, '.join(_KINDS)}: or a path"
+        )
     return url
 
 
@@ -81,5 +92,7 @@ def _load(kind: Kind, url: str) -> type[Any]:
     except ModuleNotFoundError as error:
         if error.name != f"{__package__}.{kind.module}":
             raise
-        raise InvalidOptionError("url", url, f"unsupported: this version has no {kind.name}") from None
+        raise InvalidOptionError(
+            "url", without_password(url), f"unsupported: this version has no {kind.name}"
+        ) from None
     return cast(type[Any], getattr(module, kind.name))

@@ -14,7 +14,7 @@ from ..durations import Duration, to_positive
 from ..errors import InvalidOptionError
 from ..models import Due, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
-from ._doors import in_utc
+from ._doors import in_utc, to_count
 from ._hints import no_hints
 from ._ledger.bounds import A_MONTH, Bounds
 from ._ledger.rows import run_of
@@ -53,10 +53,11 @@ class PostgresStorage(PostgresLedger):
         max_connections: int = 5,
         statement_cache_size: int | None = None,
     ) -> None:
-        if max_connections < 1:
-            raise InvalidOptionError("max_connections", max_connections, "must be 1 or more")
-        if not 0 <= min_connections <= max_connections:
-            raise InvalidOptionError("min_connections", min_connections, f"must lie between 0 and {max_connections=}")
+        to_count(max_connections, "max_connections", least=1)
+        if to_count(min_connections, "min_connections") > max_connections:
+            raise InvalidOptionError("min_connections", min_connections, f"must not be more than {max_connections=}")
+        if statement_cache_size is not None:
+            to_count(statement_cache_size, "statement_cache_size")
         bounds = Bounds.checked(history, total_history, history_age)
         statements = Statements(namespace)
         self._connections = Connections(
@@ -190,5 +191,6 @@ class PostgresStorage(PostgresLedger):
 
     async def close(self) -> None:
         """Close the connections that are this storage's own."""
+        self._connections.home.check()
         await self._channel.close()
         await self._connections.close()

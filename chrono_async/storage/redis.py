@@ -43,6 +43,7 @@ from ._redis.rows import (
     words_of,
     words_of_changes,
 )
+from ._redis.schema import STEPS
 from ._table.instants import instant_of, microseconds_of
 from ._table.shelf import Moment
 from ._table.table import HEARD_OF, Table
@@ -65,7 +66,7 @@ class RedisStorage(RecallingLedger[JobRow]):
     It connects when it is first used. A client of yours is never closed; set it up without retries, since what it sends
     again after a lost answer looks as if somebody else had done it. Everything lies under keys that begin with the
     namespace, in one slot of a cluster. `history` runs are kept of each job and `total_history` of all, for no longer
-    than `history_age`. A call waits `timeout` at most for one of the connections, and as long again for its answer.
+    than `history_age`. Nothing that is asked of the server takes longer than `timeout`.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class RedisStorage(RecallingLedger[JobRow]):
     ) -> Written:
         words = words_of_changes(changes)
         time = ("" if moment is None else microseconds_of(moment) for moment in (as_of, until))
-        terms = (*(floors or Floors()), *self._bounds[:2], *time)
+        terms = (*(floors or Floors()), *self._bounds[:2], len(STEPS), *time)
         now, version, taken = await self._link.run(link.WRITE, *words, *terms)
         written = {change.job_id for change, flag in zip(changes, taken, strict=True) if flag == ord("1")}
         return Written(instant_of(int(now)), written, int(version))
@@ -255,6 +256,7 @@ class RedisStorage(RecallingLedger[JobRow]):
 
     async def close(self) -> None:
         """Let go of the connections, unless they are a client's that is yours."""
+        self._link.home.check()
         if self._channel is not None:
             await self._channel.close()
         await self._link.close()

@@ -62,6 +62,7 @@ class SQLiteStorage(Ledger):
         self._tables = Tables(_checked_namespace(namespace), bounds)
         patience = to_non_negative(busy_timeout, "busy_timeout")
         settings = Settings(self.path.absolute(), namespace, patience, durable)
+        self._durable = durable
         self._worker = Worker(partial(DatabaseFile, settings))
         self._hints = Hints()
         self._alignment = Alignment()
@@ -69,9 +70,10 @@ class SQLiteStorage(Ledger):
     @property
     def guarantees(self) -> str:
         """What this storage can promise, in words."""
+        kept = "is on disk" if self._durable else "outlives a kill, but a power failure can undo the last changes"
         return (
             "in a SQLite file, for the processes of one host: each occurrence is claimed by one instance and settled "
-            "once; what was answered is on disk, and a kill leaves the state before or after a change; "
+            f"once; what was answered {kept}, and a kill leaves the state before or after a change; "
             "leases end by the host's boot clock, and with a reboot"
         )
 
@@ -198,15 +200,16 @@ class SQLiteStorage(Ledger):
         return self._hints.listen()
 
 
-def _checked_path(path: str | PathLike[str]) -> Path:
-    text = fspath(path)
+def _checked_path(path: object) -> Path:
+    if not isinstance(path, str | PathLike) or not isinstance(text := fspath(path), str) or "\0" in text:
+        raise InvalidOptionError("path", path, "must be a path, as text or a Path")
     if text in {"", ":memory:"}:
         raise InvalidOptionError("path", text, "must name a file; for jobs in memory use InMemoryStorage")
     return Path(text)
 
 
-def _checked_namespace(namespace: str) -> str:
-    if _NAMESPACE.fullmatch(namespace) is None:
+def _checked_namespace(namespace: object) -> str:
+    if not isinstance(namespace, str) or _NAMESPACE.fullmatch(namespace) is None:
         raise InvalidOptionError(
             "namespace", namespace, "must be letters, digits and underscores, no digit first, and not SQLite's own"
         )

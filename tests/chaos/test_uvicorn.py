@@ -11,32 +11,31 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import ROOT, blocks_of
+
 pytestmark = pytest.mark.long
 
-APP = """
+HEAD = """
 import os
-from contextlib import asynccontextmanager
-from fastapi import FastAPI
 from chrono_async import AsyncScheduler, current_run
-from chrono_async.storage import SQLiteStorage
-
-scheduler = AsyncScheduler(storage=SQLiteStorage("jobs.db"))
-
+"""
+TO_SHOW = '@scheduler.cron("*/5 * * * *")\nasync def clean() -> None: ...\n'
+TO_RUN = """
 @scheduler.interval(1)
 async def clean() -> None:
     line = f"{current_run().fire_time.isoformat()} {os.getpid()}\\n"
     file = os.open("runs.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, line.encode())
     os.close(file)
-
-@asynccontextmanager
-async def lifespan(app):
-    async with scheduler:
-        yield
-
-app = FastAPI(lifespan=lifespan)
 """
 RUNS = 7
+
+
+def _app() -> str:
+    """Return the recipe as the README has it, but for its job: one that is due each second, and that writes down."""
+    (recipe,) = (block.text for block in blocks_of(ROOT / "README.md") if "FastAPI(lifespan=" in block.text)
+    assert TO_SHOW in recipe
+    return HEAD + recipe.replace(TO_SHOW, TO_RUN)
 
 
 def _serve(folder: Path) -> subprocess.Popen[bytes]:
@@ -59,7 +58,7 @@ async def _until_it_has_run(runs: Path, server: subprocess.Popen[bytes]) -> None
 @pytest.mark.timeout(110)
 async def test_four_workers_run_each_due_time_once(tmp_path: Path) -> None:
     """The promise that one chooses the library for. Due times are counted from the first run to the last."""
-    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "app.py").write_text(_app())
     server = _serve(tmp_path)
     try:
         await _until_it_has_run(tmp_path / "runs.txt", server)

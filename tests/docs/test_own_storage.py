@@ -1,14 +1,26 @@
-"""The storage that the examples show keeps the contract."""
+"""The storages that the guide and the examples show keep the contract."""
 
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chrono_async import Clock, Storage
 from chrono_async.testing.contract import StorageContract, StorageFactory
 from examples.own_storage import OwnStorage
+
+from .pages import ROOT, blocks_of
+
+GUIDE = ROOT / "docs" / "how-to" / "write-a-storage.md"
+
+guide: dict[str, Any] = {"__name__": __name__}
+for block in blocks_of(GUIDE):
+    if "class Shelf" in block.text or "class TestShelf" in block.text:
+        exec(compile("\n" * block.line + block.text, GUIDE, "exec"), guide)  # noqa: S102 - the page as it stands
+TestShelf = guide["TestShelf"]
+"""The guide's small storage under the guide's own test of it."""
 
 
 class TestOwnStorage(StorageContract):

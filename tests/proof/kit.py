@@ -290,7 +290,7 @@ class World:
 
     def records(self) -> Iterable[JobRecord]:
         return (
-            self.base.jobs.values() if isinstance(self.base, EightMethodStorage) else self.base._table.records.values()
+            self.base.jobs.values() if isinstance(self.base, EightMethodStorage) else self.base._kept.records.values()
         )
 
     def record(self, job_id: str) -> JobRecord:

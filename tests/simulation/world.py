@@ -152,7 +152,7 @@ class World:
         else:
             kind = ServerStorage if self.sets_clock else InMemoryStorage
             self.storage = kind(clock=self.server_clock, history=1000)
-            records = self.storage._table.records
+            records = self.storage._kept.records
             at_storage = Witness(self.history, self.server_clock, lambda: records, notes=NOTED)
         self.witness = at_storage
 

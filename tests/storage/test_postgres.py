@@ -432,14 +432,6 @@ def test_a_namespace_is_part_of_a_tables_name(bad: str) -> None:
         PostgresStorage("postgresql:///", namespace=bad)
 
 
-async def test_tables_of_a_newer_version_are_left_alone(make: Make, namespace: str, db: asyncpg.Connection) -> None:
-    """Old code does not know what it would break."""
-    await make().migrate()
-    await db.execute(f"UPDATE {namespace}_meta SET schema_version = 99")  # noqa: S608
-    with pytest.raises(StorageError, match="newer version"):
-        await make().list_jobs()
-
-
 async def test_tables_that_were_dropped_are_made_anew(make: Make, namespace: str, db: asyncpg.Connection) -> None:
     """By the call after the one that noticed."""
     storage = make()

@@ -1,6 +1,7 @@
 """How the hosts that share a Redis hear of each other."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 from chrono_async import AsyncScheduler
@@ -91,6 +92,25 @@ async def test_who_stops_listening_leaves_nothing_running(open_: Open) -> None:
         await ear.stop()
     await asyncio.wait(asyncio.all_tasks() - tasks or [asyncio.create_task(asyncio.sleep(0))])
     assert asyncio.all_tasks() == tasks
+
+
+async def test_a_listener_can_be_cancelled_at_any_step(open_: Open) -> None:
+    """Before Python 3.12 the driver may swallow a cancellation as it sends; then `close` would wait for ever."""
+    storage = open_()
+    await storage.list_jobs()
+    for steps in range(60):
+        listener = asyncio.create_task(hear_for_ever(storage))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        listener.cancel()
+        done, _ = await asyncio.wait([listener], timeout=10)
+        assert done, steps
+
+
+async def hear_for_ever(storage: RedisStorage) -> None:
+    async with contextlib.aclosing(storage._link.hear()) as words:
+        async for _ in words:
+            pass
 
 
 async def test_listening_again_and_again_uses_up_no_connections(open_: Open) -> None:

@@ -193,11 +193,33 @@ async def test_an_answer_that_does_not_come_is_waited_for_in_vain_for_so_long(op
     await put(storage, jobs(1))
     await admin.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
     try:
-        with pytest.raises(StorageError, match="Timeout"):
+        with pytest.raises(StorageError, match=r"no answer within 0\.2 s|Timeout"):
             await storage.get_job("job 00000")
     finally:
         await admin.execute_command("CLIENT", "UNPAUSE")
     assert (await storage.get_job("job 00000")).id == "job 00000"
+
+
+@pytest.mark.parametrize("by_url", [True, False])
+async def test_a_server_that_never_says_a_word_is_left_at_the_limit(by_url: bool) -> None:
+    """With a client of the user's too, who may have set no limit; for hints as for calls."""
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until who is there leaves
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    client = Redis.from_url(url)
+    storage = RedisStorage(url if by_url else client, timeout=0.2)
+    async with asyncio.timeout(10):
+        for call in (storage.list_jobs(), storage._link.say("a word"), storage._link.hear().__anext__()):
+            with pytest.raises(StorageError, match=r"no answer within 0\.2 s|Timeout"):
+                await call
+        await storage.close()
+        await client.aclose()
+        server.close()
+        await server.wait_closed()
 
 
 async def test_a_restarted_server_goes_on_where_it_was(open_: Open, own_server: servers.RedisServer) -> None:

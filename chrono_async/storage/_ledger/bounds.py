@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from ...durations import Duration, to_positive
-from ...errors import InvalidOptionError
+from .._doors import to_count
 
 A_MONTH = timedelta(days=30)
 
@@ -21,7 +21,5 @@ class Bounds(NamedTuple):
     @classmethod
     def checked(cls, history: int, total_history: int, history_age: Duration | None) -> "Bounds":
         """Return them as a user has given them."""
-        for option, value in (("history", history), ("total_history", total_history)):
-            if value < 0:
-                raise InvalidOptionError(option, value, "must not be negative")
-        return cls(history, total_history, None if history_age is None else to_positive(history_age, "history_age"))
+        age = None if history_age is None else to_positive(history_age, "history_age")
+        return cls(to_count(history, "history"), to_count(total_history, "total_history"), age)

@@ -14,8 +14,10 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any, Protocol, cast
 
-from ...errors import InvalidOptionError, StorageError
-from .statements import SCHEMA_VERSION, Statements
+from ...errors import ChronoError, InvalidOptionError, StorageCorruptError, StorageError
+from .._doors import split_url, without_password
+from .._home import Home
+from .statements import Statements
 
 try:
     import asyncpg
@@ -108,13 +110,14 @@ class Connections:
     ) -> None:
         if not isinstance(database, str | asyncpg.Pool):
             raise InvalidOptionError("dsn_or_pool", database, "must be a DSN or a pool of asyncpg")
-        self._dsn: str | None = database if isinstance(database, str) else None
+        self._dsn: str | None = _checked_dsn(database) if isinstance(database, str) else None
         self._given: Pool | None = None if isinstance(database, str) else database
         self._statements = statements
         self._limit = timeout.total_seconds()
         self._sizes = {"min_size": min_size, "max_size": max_size}
         self._options = {} if statement_cache_size is None else {"statement_cache_size": statement_cache_size}
         self._opening: asyncio.Task[Pool] | None = None
+        self.home = Home()
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,13 +153,13 @@ class Connections:
         try:
             async with asyncio.timeout(self._limit):
                 yield
-        except StorageError:
+        except ChronoError:
             raise
         except TimeoutError as error:
             raise StorageError(f"postgres: no answer within {self._limit:g} s") from error
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
             raise ConflictError(f"postgres: {error}") from error
-        except _DRIVERS_ERRORS as error:
+        except (*_DRIVERS_ERRORS, *_OF_A_BAD_DSN) as error:
             if isinstance(error, asyncpg.UndefinedTableError):
                 self._begin_anew()
             raise StorageError(f"postgres: {type(error).__name__}: {error}") from error
@@ -165,6 +168,7 @@ class Connections:
 
     async def _pool(self) -> Pool:
         """Return the pool, opened by whoever comes first, for all who wait."""
+        self.home.check()
         opening, loop = self._opening, asyncio.get_running_loop()
         if opening is None or opening.get_loop() is not loop or _has_failed(opening):
             opening = self._begin(self._given or self._new_pool())
@@ -200,6 +204,7 @@ class Connections:
 
     async def close(self) -> None:
         """Close a pool that is ours; what is under way may end first, within its time."""
+        self.home.leave()
         opening, self._opening = self._opening, None
         if opening is None or self._given is not None or opening.get_loop() is not asyncio.get_running_loop():
             return
@@ -225,29 +230,37 @@ class Connections:
     async def _prepare(self, pool: Pool) -> None:
         """Find the tables as they should be, which takes no right to change them; or else make them so."""
         async with pool.acquire(timeout=self._limit) as connection:
-            found = await self._schema_version(connection)
-            if found > SCHEMA_VERSION:
-                raise StorageError(
-                    f"the tables {self._statements.namespace}_* were made by a newer version of this library: "
-                    f"their schema is {found}, this one's {SCHEMA_VERSION}"
-                )
-            if found < SCHEMA_VERSION:
-                await self._make_tables(connection)
+            if await self._schema_version(connection) < len(self._statements.steps):
+                await self._bring_up_to_date(connection)
 
     async def _schema_version(self, connection: Connection) -> int:
+        """Return how many steps the tables have behind them; 0 where there are none."""
         try:
             async with connection.transaction():
                 version = await connection.fetchval(self._statements["schema_version"])
         except asyncpg.UndefinedTableError:
             return 0
-        return version or 0
+        tables, latest = f"the tables {self._statements.namespace}_*", len(self._statements.steps)
+        if version is None or version < 1:
+            raise StorageCorruptError(
+                f"{tables} say that their version is {version}, which no version of this library says"
+            )
+        if version > latest:
+            raise StorageError(
+                f"{tables} were made by a newer version of this library: their schema is {version}, this one's {latest}"
+            )
+        return int(version)
 
-    async def _make_tables(self, connection: Connection) -> None:
+    async def _bring_up_to_date(self, connection: Connection) -> None:
         """Let one at a time do it, of all processes that start at once; a lock of the session breaks behind poolers."""
-        name = f"chrono_async:{self._statements.namespace}"
+        name, steps = f"chrono_async:{self._statements.namespace}", self._statements.steps
         async with connection.transaction():
             await connection.execute(f"SELECT pg_advisory_xact_lock({zlib.crc32(name.encode())})")
-            await connection.execute(self._statements.schema)
+            missing = steps[await self._schema_version(connection) :]
+            for step in missing:
+                await connection.execute(step)
+            if missing:
+                await connection.fetch(self._statements["set_schema_version"], len(steps))
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -314,6 +327,16 @@ class Connections:
 _SESSION: dict[str, Any] = {"server_settings": {"application_name": "chrono-async"}}
 
 _DRIVERS_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
+_OF_A_BAD_DSN = (ValueError, TypeError, LookupError, ArithmeticError)
+"""What the driver raises, besides, for what it cannot make out; most of that is refused before."""
+
+
+def _checked_dsn(dsn: str) -> str:
+    """Refuse a DSN that leads nowhere before anything is connected."""
+    parts = split_url(dsn, "dsn_or_pool")
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise InvalidOptionError("dsn_or_pool", without_password(dsn), "must begin with postgresql://")
+    return dsn
 
 
 async def _give_back(pool: Pool, connection: Any, *, in_haste: bool) -> None:

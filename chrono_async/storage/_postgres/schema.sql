@@ -1,6 +1,6 @@
--- The tables, for the prefix `chrono_`; another namespace has another prefix. Run under an advisory lock, whole.
+-- The first version of the tables, for the prefix `chrono_`; another namespace has another prefix.
 
-CREATE TABLE IF NOT EXISTS chrono_meta (
+CREATE TABLE chrono_meta (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     schema_version integer NOT NULL,
     token_floor bigint NOT NULL DEFAULT 0,
@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS chrono_meta (
 -- One row for each job, or for a lock that has no job: then `name` and all that belongs to a record is null.
 -- `version` is the transaction that last wrote the row: no two lives of an id ever share one. `due_at` is the later of
 -- the moment at which there is something to do and the end of the lock, so that one index finds what can be claimed.
-CREATE TABLE IF NOT EXISTS chrono_jobs (
+CREATE TABLE chrono_jobs (
     id text COLLATE "C" PRIMARY KEY,
     version bigint NOT NULL,
     name text,
@@ -46,10 +46,10 @@ CREATE TABLE IF NOT EXISTS chrono_jobs (
     bury_at bigint
 ) WITH (fillfactor = 80);
 
-CREATE INDEX IF NOT EXISTS chrono_jobs_due ON chrono_jobs (due_at, id) WHERE due_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS chrono_jobs_bury ON chrono_jobs (bury_at) WHERE bury_at IS NOT NULL;
+CREATE INDEX chrono_jobs_due ON chrono_jobs (due_at, id) WHERE due_at IS NOT NULL;
+CREATE INDEX chrono_jobs_bury ON chrono_jobs (bury_at) WHERE bury_at IS NOT NULL;
 
-CREATE TABLE IF NOT EXISTS chrono_runs (
+CREATE TABLE chrono_runs (
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     added timestamptz NOT NULL DEFAULT statement_timestamp(),
     job_id text COLLATE "C" NOT NULL,
@@ -68,13 +68,11 @@ CREATE TABLE IF NOT EXISTS chrono_runs (
     missed_last timestamptz
 );
 
-CREATE INDEX IF NOT EXISTS chrono_runs_of_job ON chrono_runs (job_id, seq);
+CREATE INDEX chrono_runs_of_job ON chrono_runs (job_id, seq);
 
-CREATE TABLE IF NOT EXISTS chrono_instances (
+CREATE TABLE chrono_instances (
     instance_id text COLLATE "C" PRIMARY KEY,
     started timestamptz NOT NULL,
     seen timestamptz NOT NULL,
     jobs text[] NOT NULL
 );
-
-INSERT INTO chrono_meta (schema_version) VALUES (1) ON CONFLICT (one) DO NOTHING;

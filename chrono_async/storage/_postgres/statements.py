@@ -12,14 +12,16 @@ from pathlib import Path
 from ...errors import InvalidOptionError
 from .._ledger.rows import COLUMNS, COUNTS, INSTANTS, RUN_COLUMNS, RUN_INSTANTS
 
-SCHEMA_VERSION = 1
-
 DUE_COLUMNS = (
     "id", "due_at", "next_run", "revision", "claimed", "status", "options", "triggered", "manual", "flights"
 )  # fmt: skip
 """What must be known of a job that comes due; with these a job that cannot be read is recognised, too."""
 
 _FOLDER = Path(__file__).parent
+
+STEPS = [(_FOLDER / "schema.sql").read_text("utf-8")]
+"""Version n is what the first n of them make of no tables. One that was released is never changed: another follows."""
+
 _NAMESPACE = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _JOB_TYPES = {**dict.fromkeys(INSTANTS, "timestamptz"), **dict.fromkeys(COUNTS, "bigint"), "paused": "boolean"}
 _RUN_TYPES = {
@@ -37,12 +39,9 @@ class Statements:
     """The statements by name, and the texts that a namespace stands for."""
 
     def __init__(self, namespace: str) -> None:
-        if not _NAMESPACE.fullmatch(namespace):
-            raise InvalidOptionError(
-                "namespace", namespace, "must be up to 40 of a-z, 0-9 and _, and begin with none of 0-9"
-            )
-        self.namespace: str = namespace
-        self.schema: str = self._named((_FOLDER / "schema.sql").read_text("utf-8"))
+        self.namespace: str = _checked(namespace)
+        self.steps: list[str] = [self._named(step) for step in STEPS]
+        """What makes the tables and brings them up to date, as many as this version of the library has."""
         text = self._named((_FOLDER / "statements.sql").read_text("utf-8"))
         _, *parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
         named = {name: part.replace("{now}", _NOW) for name, part in zip(parts[::2], parts[1::2], strict=True)}
@@ -57,6 +56,13 @@ class Statements:
             statement, *columns = name.split()
             text = self._texts[name] = _filled(self._texts[statement], _about(columns))
         return text
+
+
+def _checked(namespace: object) -> str:
+    if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
+        problem = "must be up to 40 of a-z, 0-9 and _, and begin with none of 0-9"
+        raise InvalidOptionError("namespace", namespace, problem)
+    return namespace
 
 
 def write(columns: Sequence[str]) -> str:

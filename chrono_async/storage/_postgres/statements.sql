@@ -4,6 +4,9 @@
 -- name: schema_version
 SELECT schema_version FROM chrono_meta;
 
+-- name: set_schema_version
+INSERT INTO chrono_meta (schema_version) VALUES ($1) ON CONFLICT (one) DO UPDATE SET schema_version = $1;
+
 -- name: read
 -- One row at least, for the time and the floors.
 SELECT statement_timestamp(), m.token_floor, m.revision_floor, j.version, {j.columns}

@@ -3,10 +3,10 @@
 -- ARGV: of each change id, version as text, when due, pointer, when to bury and number of runs, one after another in
 -- one JSON list, an empty version for a job that was not there, false for no such score; their values without the
 -- version, a line each, empty for a job that is to be forgotten; the rows of their runs, a line each; the floors of
--- tokens and revisions; how many runs to keep of a job and of all; what the clock here must show at the least and at
--- the most, if that matters.
+-- tokens and revisions; how many runs to keep of a job and of all; the version that the first write is to note; what
+-- the clock here must show at the least and at the most, if that matters.
 -- Returns which changes took effect, and the version that those jobs have now.
-local earliest, latest = tonumber(ARGV[8]), tonumber(ARGV[9])
+local earliest, latest = tonumber(ARGV[9]), tonumber(ARGV[10])
 local is_in_time = (not earliest or earliest <= now) and (not latest or now <= latest)
 local changes, WIDTH = cjson.decode(ARGV[1]), 6
 local history, total = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -112,6 +112,9 @@ in_parts('HDEL', runs, old_runs)
 in_parts('ZREM', order, old_order)
 forget_surplus(total, #new_runs + 100)
 
+if not last[1] then
+    redis.call('HSET', meta, 'schema', ARGV[8])
+end
 local token = math.max(tonumber(last[2] or 0), tonumber(ARGV[4]))
 local revision = math.max(tonumber(last[3] or 0), tonumber(ARGV[5]))
 redis.call('HSET', meta, 'tick', digits(tick), 'token', digits(token), 'revision', digits(revision))

@@ -5,40 +5,45 @@ Their names begin with the storage's namespace, so that several storages, and ta
 """
 
 import sqlite3
-from collections.abc import Iterable
 
-from ...errors import StorageError
+from ...errors import StorageCorruptError, StorageError
 from .._boot import boot_id
-from .._ledger.rows import COLUMNS, COUNTS, INSTANTS, RUN_COLUMNS, RUN_INSTANTS
 from .values import ended_flights
-
-VERSION = 1
-
-_JOB_NUMBERS = INSTANTS | COUNTS | {"paused"}
-_RUN_NUMBERS = RUN_INSTANTS | {"attempt", "token", "manual", "retry_count", "missed_count"}
-_NEEDED = ("status", "paused", "run_count", "error_count", "last_error", "revision", "scheduled_runs", "token",
-           "settled_token", "attempt", "tries")  # fmt: skip
-"""What a record cannot be without. A row that is only a lock has none of them."""
 
 # Types are checked where SQLite can do that: a number that somebody has made a text would spoil its neighbours' calls.
 _STRICT = "STRICT" if sqlite3.sqlite_version_info >= (3, 37) else ""
 
-_SCHEMA = """
+# Of a row that is only a lock, all that a record cannot be without is null.
+_FIRST = """
 CREATE TABLE {ns}_meta (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) {strict};
 
 CREATE TABLE {ns}_jobs (
     number INTEGER PRIMARY KEY,
-    {jobs},
+    id TEXT, name TEXT, status TEXT, paused INTEGER, last_run INTEGER, next_run INTEGER, run_count INTEGER,
+    error_count INTEGER, last_error TEXT, revision INTEGER, scheduled_runs INTEGER, last_success INTEGER,
+    token INTEGER, settled_token INTEGER, owner TEXT, lease_until INTEGER, running INTEGER, claimed INTEGER,
+    attempt INTEGER, tries INTEGER, not_before INTEGER,
+    declared TEXT, bound TEXT, options TEXT, triggered TEXT, manual TEXT, flights TEXT,
+    lock_owner TEXT, lock_until INTEGER, due_at INTEGER, bury_at INTEGER,
     UNIQUE (id),
     CHECK (id IS NOT NULL AND lock_until IS NOT NULL),
-    CHECK (name IS NULL OR ({needed}))
+    CHECK (name IS NULL OR (
+        status IS NOT NULL AND paused IS NOT NULL AND run_count IS NOT NULL AND error_count IS NOT NULL
+        AND last_error IS NOT NULL AND revision IS NOT NULL AND scheduled_runs IS NOT NULL AND token IS NOT NULL
+        AND settled_token IS NOT NULL AND attempt IS NOT NULL AND tries IS NOT NULL
+    ))
 ) {strict};
 CREATE INDEX {ns}_jobs_due ON {ns}_jobs (due_at, id) WHERE due_at IS NOT NULL;
 CREATE INDEX {ns}_jobs_waiting ON {ns}_jobs (not_before) WHERE not_before IS NOT NULL;
 CREATE INDEX {ns}_jobs_held ON {ns}_jobs (lock_until) WHERE lock_until > 0;
 CREATE INDEX {ns}_jobs_bury ON {ns}_jobs (bury_at) WHERE bury_at IS NOT NULL;
 
-CREATE TABLE {ns}_runs (seq INTEGER PRIMARY KEY, {runs}, written INTEGER NOT NULL) {strict};
+CREATE TABLE {ns}_runs (
+    seq INTEGER PRIMARY KEY,
+    job_id TEXT, fire_time INTEGER, status TEXT, instance_id TEXT, attempt INTEGER, token INTEGER, manual INTEGER,
+    started INTEGER, finished INTEGER, error TEXT, retry_count INTEGER, missed_count INTEGER, missed_first INTEGER,
+    missed_last INTEGER, written INTEGER NOT NULL
+) {strict};
 CREATE INDEX {ns}_runs_job ON {ns}_runs (job_id);
 
 CREATE TABLE {ns}_instances (
@@ -46,35 +51,38 @@ CREATE TABLE {ns}_instances (
 ) {strict}
 """
 
+STEPS = [_FIRST]
+"""Version n is what the first n of them make of an empty file. One that was released never changes: another follows."""
+
 
 def prepare(database: sqlite3.Connection, namespace: str) -> None:
-    """Make the tables where there are none, and see that they are for this version and this life of the machine."""
+    """Make the tables or bring them up to date, in one transaction; and end the leases of an earlier life."""
     boot = boot_id()
-    if _is_ready(database, namespace, boot):
+    if _is_ready(_meta(database, namespace), boot):
         return
     database.execute("BEGIN IMMEDIATE")
     known = _meta(database, namespace)
-    if not known:
-        _create(database, namespace)
-    _refuse_newer(known)
-    if known.get("boot_id", boot) != boot:
+    for step in STEPS[_version(known) :]:
+        for statement in step.format(ns=namespace, strict=_STRICT).split(";"):
+            database.execute(statement)
+    if known is not None and known.get("boot_id", boot) != boot:
         _end_leases(database, namespace)
-    _remember(database, namespace, schema=str(VERSION), boot_id=boot)
+    _remember(database, namespace, schema=str(len(STEPS)), boot_id=boot)
     database.execute("COMMIT")
 
 
-def _is_ready(database: sqlite3.Connection, namespace: str, boot: str) -> bool:
+def _is_ready(known: dict[str, str] | None, boot: str) -> bool:
     """Look without keeping others from writing: nearly always there is nothing to be done."""
-    known = _meta(database, namespace)
-    return known.get("schema") == str(VERSION) and known.get("boot_id") == boot
+    return known is not None and _version(known) == len(STEPS) and known.get("boot_id") == boot
 
 
-def _meta(database: sqlite3.Connection, namespace: str) -> dict[str, str]:
+def _meta(database: sqlite3.Connection, namespace: str) -> dict[str, str] | None:
+    """Return what the tables say of themselves; None where there are none."""
     found = database.execute(
         "SELECT 1 FROM sqlite_master WHERE name = ? COLLATE NOCASE", (f"{namespace}_meta",)
     ).fetchone()
     if found is None:
-        return {}
+        return None
     return dict(database.execute(f"SELECT name, value FROM {namespace}_meta"))  # noqa: S608 - a checked name
 
 
@@ -83,22 +91,18 @@ def _remember(database: sqlite3.Connection, namespace: str, **known: str) -> Non
     database.executemany(sql, known.items())
 
 
-def _refuse_newer(known: dict[str, str]) -> None:
-    version = known.get("schema", "0")
-    if int(version) > VERSION:
-        raise StorageError(f"the tables were made by a newer version of this library (format {version}): upgrade it")
-
-
-def _create(database: sqlite3.Connection, namespace: str) -> None:
-    needed = " AND ".join(f"{name} IS NOT NULL" for name in _NEEDED)
-    jobs, runs = _typed(COLUMNS, _JOB_NUMBERS), _typed(RUN_COLUMNS, _RUN_NUMBERS)
-    schema = _SCHEMA.format(ns=namespace, jobs=jobs, runs=runs, needed=needed, strict=_STRICT)
-    for statement in schema.split(";"):
-        database.execute(statement)
-
-
-def _typed(columns: Iterable[str], numbers: frozenset[str]) -> str:
-    return ", ".join(f"{name} {'INTEGER' if name in numbers else 'TEXT'}" for name in columns)
+def _version(known: dict[str, str] | None) -> int:
+    """Return how many steps the tables have behind them."""
+    if known is None:
+        return 0
+    text = known.get("schema", "")
+    if not text.isdecimal() or int(text) < 1:
+        raise StorageCorruptError(
+            f"the tables say that their version is {text!r}, which no version of this library says"
+        )
+    if int(text) > len(STEPS):
+        raise StorageError(f"the tables were made by a newer version of this library (format {text}): upgrade it")
+    return int(text)
 
 
 def _end_leases(database: sqlite3.Connection, namespace: str) -> None:

@@ -57,7 +57,12 @@ class Worker:
         self._open: Open | None = None
 
     async def take(self, step: Step[Result], *, writes: bool) -> Result:
-        """Return what the step returns. A caller that is cancelled does not stop it."""
+        """
+        Return what the step returns. A caller that is cancelled does not stop it.
+
+        Nothing bounds this but SQLite's own patience with others who write: the outcome of what is given up would be
+        unknown, and who wants that, as the engine does, can bound the call.
+        """
         asked = QueuedStep(step, writes=writes)
         self._put(asked)
         with outside_work():
