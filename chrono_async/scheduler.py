@@ -262,9 +262,14 @@ class AsyncScheduler(JobDecorators):
 
     # ── what goes on ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:
-        """Return the latest rows of the history, the newest first; the storage keeps it to a bound."""
-        return RunList(await self._state.door.ask(self._state.door.storage.list_runs(job_id, limit=limit), reads=True))
+    async def list_runs(self, job_id: str | None = None, *, limit: int = 100, offset: int = 0) -> list[RunRecord]:
+        """
+        Return the latest rows of the history, the newest first; the storage keeps it to a bound.
+
+        `offset` leaves out as many of them, to read on where a page has ended.
+        """
+        call = self._state.door.storage.list_runs(job_id, limit=limit, offset=offset)
+        return RunList(await self._state.door.ask(call, reads=True))
 
     async def list_instances(self) -> list[InstanceInfo]:
         """Return the instances that were heard of lately, and which jobs they have functions for."""

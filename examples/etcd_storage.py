@@ -141,15 +141,15 @@ class EtcdStorage(OptimisticLedger[str]):
         found.sort(key=lambda due: due[1::-1])  # by time, then id
         return DuePage(at.now, found[:limit], len(found) > limit)
 
-    async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:
+    async def list_runs(self, job_id: str | None = None, *, limit: int = 100, offset: int = 0) -> list[RunRecord]:
         if job_id is not None:
-            limit = min(limit, HISTORY)
+            limit = min(limit, HISTORY - offset)
         if limit <= 0:  # to etcd 0 is no limit
             return []
         key = self._key("run", "") if job_id is None else self._key("run", job_id, "")
-        (pairs,) = await self._etcd.read([_below(key, "CREATE" if job_id is None else "KEY", limit=limit)])
+        (pairs,) = await self._etcd.read([_below(key, "CREATE" if job_id is None else "KEY", limit=offset + limit)])
         pairs.sort(key=lambda pair: (pair.created, pair.key), reverse=True)
-        return [run_from_json(pair.text) for pair in pairs]
+        return [run_from_json(pair.text) for pair in pairs[offset:]]
 
     # ── who is there ─────────────────────────────────────────────────────────────────────────────────────────────────
 

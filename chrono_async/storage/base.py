@@ -164,8 +164,13 @@ class LeasingStorage(Storage, Protocol):
         """Ask for a manual run; while one waits unclaimed another joins it. Returns the one that waits."""
         ...
 
-    async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:
-        """Return the latest rows of the history, the newest first; it is kept to a bound."""
+    async def list_runs(self, job_id: str | None = None, *, limit: int = 100, offset: int = 0) -> list[RunRecord]:
+        """
+        Return the latest rows of the history, the newest first, and as many of those at most; it is kept to a bound.
+
+        The first `offset` of them are left out: so it can be read page by page. Rows that are added meanwhile put off
+        the others by as many, so that a page may repeat some of the last one, and leaves none out.
+        """
         ...
 
     async def heartbeat(self, instance: InstanceInfo) -> None:

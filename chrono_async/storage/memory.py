@@ -168,9 +168,9 @@ class InMemoryStorage:
         self._hints.give_others()
         return waiting
 
-    async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:
-        """Return the latest rows of the history, the newest first."""
-        return self._table.history.latest(job_id, limit)
+    async def list_runs(self, job_id: str | None = None, *, limit: int = 100, offset: int = 0) -> list[RunRecord]:
+        """Return the latest rows of the history after the first `offset` of them, the newest first."""
+        return self._table.history.latest(job_id, limit, offset)
 
     async def heartbeat(self, instance: InstanceInfo) -> None:
         """Say that this instance is alive."""

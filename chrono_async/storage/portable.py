@@ -330,9 +330,9 @@ class PortableStorage(InTurn):
         self._hints.give()
         return waiting
 
-    async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:
-        """Return the latest rows of this process's history, the newest first."""
-        return self._history.latest(job_id, limit)
+    async def list_runs(self, job_id: str | None = None, *, limit: int = 100, offset: int = 0) -> list[RunRecord]:
+        """Return the latest rows of this process's history after the first `offset` of them, the newest first."""
+        return self._history.latest(job_id, limit, offset)
 
     async def heartbeat(self, instance: InstanceInfo) -> None:
         """Say, within this process, that an instance is alive."""

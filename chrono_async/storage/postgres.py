@@ -153,11 +153,12 @@ class PostgresStorage(PostgresLedger):
             last = (found[limit - 1][1], found[limit - 1][0]) if more else last
         return page
 
-    async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:
-        """Return the latest rows of the history, the newest first."""
+    async def list_runs(self, job_id: str | None = None, *, limit: int = 100, offset: int = 0) -> list[RunRecord]:
+        """Return the latest rows of the history after the first `offset` of them, the newest first."""
+        offset = max(0, offset)
         if job_id is not None:
-            return await self._runs_of([job_id], min(max(0, limit), self._history))
-        rows = await self._connections.fetch("list_runs", max(0, limit))
+            return await self._runs_of([job_id], max(0, min(limit, self._history - offset)), offset)
+        rows = await self._connections.fetch("list_runs", max(0, limit), offset)
         return self._reader.read_all(rows, run_of)
 
     # ── instances ────────────────────────────────────────────────────────────────────────────────────────────────────

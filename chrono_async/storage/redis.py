@@ -208,11 +208,13 @@ class RedisStorage(RecallingLedger[JobRow]):
         words = (index, until, limit, score, bytes_of(job_id), int(is_buried), json_of(list(exclude)))
         return page_of(await self._link.ask(link.DUE, *words))
 
-    async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:
-        """Return the latest rows of the history, the newest first."""
+    async def list_runs(self, job_id: str | None = None, *, limit: int = 100, offset: int = 0) -> list[RunRecord]:
+        """Return the latest rows of the history after the first `offset` of them, the newest first."""
         if limit <= 0:
             return []
-        (rows,) = await self._link.ask(link.RUNS, limit, int(job_id is not None), bytes_of(job_id or ""))
+        (rows,) = await self._link.ask(
+            link.RUNS, limit, max(0, offset), int(job_id is not None), bytes_of(job_id or "")
+        )
         return runs_of(rows)
 
     # ── who is there ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -180,9 +180,9 @@ class SQLiteStorage(Ledger):
             page, _ = await self._look(look)
         return page
 
-    async def list_runs(self, job_id: str | None = None, *, limit: int = 100) -> list[RunRecord]:
-        """Return the latest rows of the history, the newest first."""
-        return await self._look(lambda database: self._tables.latest_runs(database, job_id, limit))
+    async def list_runs(self, job_id: str | None = None, *, limit: int = 100, offset: int = 0) -> list[RunRecord]:
+        """Return the latest rows of the history after the first `offset` of them, the newest first."""
+        return await self._look(lambda database: self._tables.latest_runs(database, job_id, limit, offset))
 
     async def heartbeat(self, instance: InstanceInfo) -> None:
         """Say that this instance is alive."""

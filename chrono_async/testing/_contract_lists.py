@@ -172,6 +172,17 @@ class History(Steps):
         assert [row.error for row in await leasing.list_runs("b")] == ["7", "4", "1"]
         assert await leasing.list_runs(limit=0) == await leasing.list_runs("b", limit=0) == []
 
+    async def test_the_history_can_be_read_page_by_page(self, leasing: LeasingStorage, now: datetime) -> None:
+        """Of all jobs and of one; behind the last page there is nothing."""
+        for name in "ab":
+            await leasing.register(job(name, now))
+        for n, name in enumerate("abababa"):
+            await self.run_due(leasing, name, now, status=RunStatus.FAILED, error=str(n))
+        for job_id, wanted in ((None, "6543210"), ("a", "6420"), ("b", "531")):
+            pages = [await leasing.list_runs(job_id, limit=2, offset=offset) for offset in range(0, 8, 2)]
+            assert "".join(row.error for page in pages for row in page) == wanted
+            assert await leasing.list_runs(job_id, limit=2, offset=100) == []
+
     async def test_a_row_comes_back_as_it_was(self, leasing: LeasingStorage, now: datetime) -> None:
         """With all that it tells."""
         await leasing.register(job("a", now))

@@ -78,6 +78,6 @@ class PostgresLedger(RecallingLedger[JobRow]):
             if bad is not None:
                 raise InvalidOptionError(name, text, f"PostgreSQL cannot hold the character {bad!r}")
 
-    async def _runs_of(self, job_ids: Sequence[str], limit: int) -> list[RunRecord]:
+    async def _runs_of(self, job_ids: Sequence[str], limit: int, offset: int = 0) -> list[RunRecord]:
         ids = [job_id for job_id in job_ids if bad_character(job_id) is None]
-        return self._reader.read_all(await self._fetch("list_runs_of", ids, limit), run_of)
+        return self._reader.read_all(await self._fetch("list_runs_of", ids, limit, offset), run_of)

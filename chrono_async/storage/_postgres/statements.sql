@@ -84,12 +84,12 @@ WHERE name IS NOT NULL AND id > $1 AND ($2::timestamptz IS NULL OR (NOT paused A
 ORDER BY id LIMIT $3;
 
 -- name: list_runs
-SELECT {run_columns} FROM chrono_runs ORDER BY seq DESC LIMIT $1;
+SELECT {run_columns} FROM chrono_runs ORDER BY seq DESC LIMIT $1 OFFSET $2;
 
 -- name: list_runs_of
 -- For several jobs at once: the latest of each, the newest first.
 SELECT {r.run_columns} FROM unnest($1::text[]) AS j (id) CROSS JOIN LATERAL (
-    SELECT * FROM chrono_runs WHERE job_id = j.id ORDER BY seq DESC LIMIT $2
+    SELECT * FROM chrono_runs WHERE job_id = j.id ORDER BY seq DESC LIMIT $2 OFFSET $3
 ) r ORDER BY r.seq DESC;
 
 -- name: heartbeat

@@ -52,8 +52,8 @@ class Statements:
         columns, places = ", ".join(RUN_COLUMNS), ", ".join("?" * len(RUN_COLUMNS))
         self.add_run: str = f"INSERT INTO {runs} ({columns}, written) VALUES ({places}, ?)"
         self.runs_of: dict[int, str] = _for_ids(f"SELECT {columns} FROM {runs} WHERE job_id IN (%s) ORDER BY seq")
-        self.latest: str = f"SELECT {columns} FROM {runs} ORDER BY seq DESC LIMIT ?"
-        self.latest_of: str = f"SELECT {columns} FROM {runs} WHERE job_id = ? ORDER BY seq DESC LIMIT ?"
+        self.latest: str = f"SELECT {columns} FROM {runs} ORDER BY seq DESC LIMIT ? OFFSET ?"
+        self.latest_of: str = f"SELECT {columns} FROM {runs} WHERE job_id = ? ORDER BY seq DESC LIMIT ? OFFSET ?"
         self.prune: str = f"""
             DELETE FROM {runs} WHERE job_id = ? AND seq <= (
                 SELECT seq FROM {runs} WHERE job_id = ? ORDER BY seq DESC LIMIT 1 OFFSET {per_job})"""

@@ -200,13 +200,14 @@ class Tables:
         """Return what is remembered of these jobs, the oldest first."""
         return list(self._runs(self._of_jobs(database, self._sql.runs_of, job_ids)))
 
-    def latest_runs(self, database: Connection, job_id: str | None, limit: int) -> list[RunRecord]:
+    def latest_runs(self, database: Connection, job_id: str | None, limit: int, offset: int) -> list[RunRecord]:
         """Return the newest rows, of one job or of all, the newest first."""
         if limit <= 0 or (job_id is not None and not is_writable(job_id)):
             return []
+        page = (min(limit, _MOST), min(max(0, offset), _MOST))
         if job_id is None:
-            return list(self._runs(database.execute(self._sql.latest, (min(limit, _MOST),))))
-        return list(self._runs(database.execute(self._sql.latest_of, (job_id, min(limit, _MOST)))))
+            return list(self._runs(database.execute(self._sql.latest, page)))
+        return list(self._runs(database.execute(self._sql.latest_of, (job_id, *page))))
 
     def _runs(self, rows: Iterable[Any]) -> Iterator[RunRecord]:
         for row in rows:

@@ -52,11 +52,11 @@ class History:
         """Return the rows that were added after the first `count`."""
         return [row for number, row in self._rows.items() if number >= count]
 
-    def latest(self, job_id: str | None, limit: int) -> list[RunRecord]:
-        """Return the newest rows, of one job or of all, the newest first."""
-        if job_id is None:
-            return list(islice(reversed(self._rows.values()), max(0, limit)))
-        return list(islice(self._of(job_id), max(0, limit)))
+    def latest(self, job_id: str | None, limit: int, offset: int = 0) -> list[RunRecord]:
+        """Return the newest rows after the first `offset`, of one job or of all, the newest first."""
+        start = max(0, offset)
+        rows = reversed(self._rows.values()) if job_id is None else self._of(job_id)
+        return list(islice(rows, start, start + max(0, limit)))
 
     def _of(self, job_id: str) -> Iterator[RunRecord]:
         return (self._rows[number] for number in reversed(self._of_job.get(job_id, ())))
