@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+from chrono_async import JobRecord
 from chrono_async.schedules import Schedule, load
 
 from .history import FOREVER, Changed, Claimed, Event, Released, Renewed, Seen, Settled, Stepped
@@ -68,6 +69,13 @@ def versions(events: Iterable[Event]) -> Iterator[tuple[Seen, Seen, list[Event]]
         if before is not None and before.record is not None and event.record is not None:
             yield before, event, between
         before, between = event, []
+
+
+def both(before: Seen, after: Seen) -> tuple[JobRecord, JobRecord]:
+    """Return the records of two versions that `versions` has yielded."""
+    assert before.record is not None
+    assert after.record is not None
+    return before.record, after.record
 
 
 class Lease:

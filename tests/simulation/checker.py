@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from . import rules_of_bodies as bodies
+from . import rules_of_outcomes as outcomes
+from . import rules_of_policies as policies
 from . import rules_of_storage as storage
 from . import rules_of_time as time
 from .breach import Breach
@@ -23,6 +25,9 @@ EVERYWHERE: Sequence[Rule] = (
     bodies.bodies_keep_apart,
     bodies.a_body_ends_before_its_lease,
     bodies.a_stopped_instance_is_silent,
+    outcomes.outcomes_tell_what_bodies_did,
+    outcomes.failures_are_tried_again,
+    outcomes.poison_is_given_up,
     storage.nothing_is_claimed_early,
     time.all_is_well_in_the_end,
     time.peace_is_punctual,
@@ -51,7 +56,9 @@ LEASING: Sequence[Rule] = (
     storage.the_pointer_never_goes_back,
     storage.one_shots_run_once,
     storage.joining_changes_nothing,
-    storage.no_fire_time_gets_lost,
+    policies.no_fire_time_gets_lost,
+    policies.misfires_follow_their_policy,
+    policies.overlaps_follow_their_policy,
     time.take_over_is_prompt,
 )
 """What a storage with the leasing verbs promises."""

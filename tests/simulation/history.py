@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from chrono_async import JobRecord
+from chrono_async import JobRecord, Retry
 from chrono_async.policies import Missed
 
 FOREVER = float("inf")
@@ -50,6 +50,8 @@ class Claimed(NamedTuple):
     again: bool = False
     reasked: bool = False
     """Whether the same owner had asked before, and had heard nothing."""
+    asked: float = FOREVER
+    """When its owner had asked for it first, if that is known: it was decided before."""
 
 
 class Refused(NamedTuple):
@@ -226,6 +228,21 @@ class Traits(NamedTuple):
 
     is_short: bool
     """Its body is always done before the next fire time, and never fails to end."""
+    tries: int = 1
+    """How often a run that fails is tried in all."""
+    pause: float = 0.0
+    """Seconds between two tries at the least."""
+    timeout: float | None = None
+    """Seconds that a try may take."""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], *, is_short: bool) -> "Traits":
+        """Return what a job's options say, and how its body behaves."""
+        retry = options.get("max_retries", 0)
+        if isinstance(retry, Retry):
+            pause = 0.0 if retry.jitter else retry.delay.total_seconds()
+            return cls(is_short, 1 + retry.max_retries, pause, options.get("timeout"))
+        return cls(is_short, 1 + retry, timeout=options.get("timeout"))
 
 
 _GRAVE_VERBS = frozenset({"claim", "renew", "settle", "release"})

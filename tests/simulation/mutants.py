@@ -4,20 +4,22 @@ Small breaks of one rule each, in the engine or in the storage, that a simulatio
 A simulation in which one of these goes unseen proves nothing about the rule that it breaks.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 from unittest import mock
 
-from chrono_async import InMemoryStorage
+from chrono_async import InMemoryStorage, Misfire, Overlap, policies
 from chrono_async.claims import Granted, Release, Settled
-from chrono_async.engine import loop, outcomes
+from chrono_async.engine import loop, outcomes, planner, runner
 from chrono_async.engine.leases import LeaseKeeper
 from chrono_async.engine.loop import RunLoop
+from chrono_async.engine.runner import Runner
 from chrono_async.engine.settler import Settler
 from chrono_async.errors import StorageError
-from chrono_async.policies import Move
+from chrono_async.policies import Backlog, Move
 from chrono_async.storage._table import rules
 from chrono_async.storage._table.table import Table
 from chrono_async.storage.portable import PortableStorage
@@ -177,6 +179,80 @@ async def _renew_then_fence(self: Any) -> None:
     self._fence()
 
 
+# ── in what the engine makes of a run ────────────────────────────────────────────────────────────────────────────────
+
+_start, _end = Runner.start, Runner._end
+
+
+def _without_running(is_meant: Callable[[Any], bool], error: BaseException | None) -> Any:
+    def start(self: Any, run: Any) -> None:
+        if not is_meant(run):
+            _start(self, run)
+            return
+        run.started = self._state.time.now()
+        self._state.runs.add(run)
+        _end(self, run, error)
+
+    return start
+
+
+def _is_taken_over(run: Any) -> bool:
+    return bool(run.attempt > 1)
+
+
+def _end_as_if_done(self: Any, run: Any, error: BaseException | None) -> None:
+    is_cut = isinstance(error, asyncio.CancelledError) and run.why_cancelled is not None
+    _end(self, run, None if is_cut else error)
+
+
+def _give_back_what_is_done(self: Any, run: Any, error: BaseException | None) -> None:
+    if error is None and not run.at_most_once:
+        run.finished = self._state.time.now()
+        self._settler.release(run)
+    else:
+        _end(self, run, error)
+
+
+def _want_no_retry(run: Any, error: BaseException) -> bool:
+    del run, error
+    return False
+
+
+# ── in what the engine makes of a backlog, and of an overlap ─────────────────────────────────────────────────────────
+
+_resolve, _move_after = policies.resolve_backlog, policies.move_after_run
+
+
+def _resolving(misfire: Misfire, otherwise: Callable[..., Backlog]) -> Any:
+    def resolve(schedule: Any, due: Any, now: Any, options: Any, *, grace: timedelta, found: Any) -> Backlog:
+        as_it_ought_to_be = _resolve(schedule, due, now, options, grace=grace, found=found)
+        return otherwise(schedule, due, now, as_it_ought_to_be) if options.misfire is misfire else as_it_ought_to_be
+
+    return _instead(planner, "resolve_backlog", resolve)
+
+
+def _drop_the_backlog(schedule: Any, due: Any, now: Any, ought: Backlog) -> Backlog:
+    return ought if ought.missed is None else policies._skip(schedule, due, now, timedelta(0))
+
+
+def _run_the_latest(schedule: Any, due: Any, now: Any, _: Backlog) -> Backlog:
+    return policies._fire_once(schedule, due, now)
+
+
+def _run_the_earliest(_: Any, due: Any, __: Any, ought: Backlog) -> Backlog:
+    return ought if ought.missed is None else Backlog(due, due)
+
+
+def _move_as_if_skipping(schedule: Any, fire_time: Any, claimed_at: Any, finished: Any, overlap: Overlap) -> Move:
+    is_queued = overlap is Overlap.QUEUE
+    return _move_after(schedule, fire_time, claimed_at, finished, Overlap.SKIP if is_queued else overlap)
+
+
+def _move_to_the_first(schedule: Any, fire_time: Any, claimed_at: Any, finished: Any, overlap: Overlap) -> Move:
+    move = _move_after(schedule, fire_time, claimed_at, finished, overlap)
+    return move if move.skipped is None or not move.queued else Move(move.skipped.first, queued=True)
+
+
 MUTANTS: dict[str, Mutant] = {
     "a settle is not held against its token": Mutant(
         _instead(Table, "_settle", _settle_whoever_asks),
@@ -226,6 +302,53 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "nobody ends a body that has lost its trust": Mutant(
         _instead(LeaseKeeper, "_fence", _fence_nothing), frozenset({"a_body_ends_before_its_lease"})
+    ),
+    "what is taken over has failed, unrun": Mutant(
+        _instead(Runner, "start", _without_running(_is_taken_over, RuntimeError("not twice"))),
+        frozenset({"outcomes_tell_what_bodies_did"}),
+    ),
+    "what is taken over is completed, unrun": Mutant(
+        _instead(Runner, "start", _without_running(_is_taken_over, None)), frozenset({"outcomes_tell_what_bodies_did"})
+    ),
+    "what is asked for by hand is completed, unrun": Mutant(
+        _instead(Runner, "start", _without_running(lambda run: run.manual, None)),
+        frozenset({"outcomes_tell_what_bodies_did"}),
+    ),
+    "what is cut is completed": Mutant(
+        _instead(Runner, "_end", _end_as_if_done), frozenset({"outcomes_tell_what_bodies_did"})
+    ),
+    "what is done is given back": Mutant(
+        _instead(Runner, "_end", _give_back_what_is_done), frozenset({"outcomes_tell_what_bodies_did"})
+    ),
+    "nothing is tried again": Mutant(
+        _instead(runner, "_wants_retry", _want_no_retry), frozenset({"failures_are_tried_again"})
+    ),
+    "all is tried again": Mutant(
+        _instead(runner, "_wants_retry", lambda run, _: run.tries < 5), frozenset({"failures_are_tried_again"})
+    ),
+    "poison is never given up": Mutant(_instead(runner, "MAX_ATTEMPTS", 10**9), frozenset({"poison_is_given_up"})),
+    "poison is given up early": Mutant(_instead(runner, "MAX_ATTEMPTS", 1), frozenset({"poison_is_given_up"})),
+    "FIRE_ONCE drops a backlog": Mutant(
+        _resolving(Misfire.FIRE_ONCE, _drop_the_backlog), frozenset({"misfires_follow_their_policy"})
+    ),
+    "FIRE_ONCE runs the earliest": Mutant(
+        _resolving(Misfire.FIRE_ONCE, _run_the_earliest), frozenset({"misfires_follow_their_policy"})
+    ),
+    "FIRE_ALL is FIRE_ONCE": Mutant(
+        _resolving(Misfire.FIRE_ALL, _run_the_latest), frozenset({"misfires_follow_their_policy"})
+    ),
+    "SKIP is FIRE_ONCE": Mutant(
+        _resolving(Misfire.SKIP, _run_the_latest), frozenset({"misfires_follow_their_policy"})
+    ),
+    "SKIP runs the earliest": Mutant(
+        _resolving(Misfire.SKIP, lambda _, due, __, ___: Backlog(due, due)),
+        frozenset({"misfires_follow_their_policy"}),
+    ),
+    "QUEUE is SKIP": Mutant(
+        _instead(outcomes, "move_after_run", _move_as_if_skipping), frozenset({"overlaps_follow_their_policy"})
+    ),
+    "QUEUE runs the earliest": Mutant(
+        _instead(outcomes, "move_after_run", _move_to_the_first), frozenset({"overlaps_follow_their_policy"})
     ),
 }
 """By what is wrong with it."""

@@ -17,9 +17,9 @@ _A_MOMENT = 0.5
 """Seconds within which what is to happen at once has happened."""
 
 
-_LONG_WAY = 3.1
+LONG_WAY = 3.1
 """Seconds that a message is on its way at the most."""
-_LONG_PAUSE = 13.0
+LONG_PAUSE = 13.0
 """The longest pause between two questions after any outage of these worlds."""
 _GRAVE = frozenset({"cut", "outage", "frozen", "died", "stopping", "giving up"})
 _MISHAPS = frozenset({"refused", "answer lost", "hangs", "done then hangs", "slow"})
@@ -160,7 +160,7 @@ def a_removed_job_ends_its_body(history: History) -> Iterator[Breach]:
             if removed is None or body.began.stubborn or body.how == "died":
                 continue
             bound = removed + history.ttl / 3 + _A_MOMENT + history.moment
-            if body.ended > bound and not history.disturbances(body.began.who, removed - _LONG_WAY, bound):
+            if body.ended > bound and not history.disturbances(body.began.who, removed - LONG_WAY, bound):
                 yield Breach(body.ended, job, f"it was removed at {removed:.3f}, and went on on {body.began.who}")
 
 
@@ -224,8 +224,8 @@ def no_lease_runs_out_by_itself(history: History) -> Iterator[Breach]:
             who, begin = lease.claim.who, lease.until - history.ttl
             if history.was_set(begin, lease.until):
                 continue
-            grave = history.disturbances(who, begin - _LONG_PAUSE, lease.until, _GRAVE)
-            strikes = history.disturbances(who, begin - _LONG_WAY, lease.until, _MISHAPS)
+            grave = history.disturbances(who, begin - LONG_PAUSE, lease.until, _GRAVE)
+            strikes = history.disturbances(who, begin - LONG_WAY, lease.until, _MISHAPS)
             if not grave and len(strikes) < 2:
                 yield Breach(lease.until, job, f"token {lease.claim.token} of {who} ran out; it had met with {strikes}")
 
