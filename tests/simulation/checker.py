@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from . import rules_of_bodies as bodies
+from . import rules_of_fire_times as fire_times
 from . import rules_of_outcomes as outcomes
 from . import rules_of_policies as policies
 from . import rules_of_storage as storage
@@ -56,7 +57,8 @@ LEASING: Sequence[Rule] = (
     storage.the_pointer_never_goes_back,
     storage.one_shots_run_once,
     storage.joining_changes_nothing,
-    policies.no_fire_time_gets_lost,
+    fire_times.no_fire_time_gets_lost,
+    fire_times.what_is_set_begins_with_the_next,
     policies.misfires_follow_their_policy,
     policies.overlaps_follow_their_policy,
     time.take_over_is_prompt,

@@ -13,7 +13,7 @@ from unittest import mock
 
 from chrono_async import InMemoryStorage, Misfire, Overlap, policies
 from chrono_async.claims import Granted, Release, Settled
-from chrono_async.engine import loop, outcomes, planner, runner
+from chrono_async.engine import desk, loop, outcomes, planner, runner
 from chrono_async.engine.leases import LeaseKeeper
 from chrono_async.engine.loop import RunLoop
 from chrono_async.engine.runner import Runner
@@ -243,6 +243,14 @@ def _run_the_earliest(_: Any, due: Any, __: Any, ought: Backlog) -> Backlog:
     return ought if ought.missed is None else Backlog(due, due)
 
 
+_next = desk._next
+
+
+def _next_but_one(schedule: Any, now: Any) -> Any:
+    upcoming = _next(schedule, now)
+    return None if upcoming is None else _next(schedule, upcoming) or upcoming
+
+
 def _move_as_if_skipping(schedule: Any, fire_time: Any, claimed_at: Any, finished: Any, overlap: Overlap) -> Move:
     is_queued = overlap is Overlap.QUEUE
     return _move_after(schedule, fire_time, claimed_at, finished, Overlap.SKIP if is_queued else overlap)
@@ -328,6 +336,9 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "poison is never given up": Mutant(_instead(runner, "MAX_ATTEMPTS", 10**9), frozenset({"poison_is_given_up"})),
     "poison is given up early": Mutant(_instead(runner, "MAX_ATTEMPTS", 1), frozenset({"poison_is_given_up"})),
+    "a job begins one fire time late": Mutant(
+        _instead(desk, "_next", _next_but_one), frozenset({"what_is_set_begins_with_the_next"})
+    ),
     "FIRE_ONCE drops a backlog": Mutant(
         _resolving(Misfire.FIRE_ONCE, _drop_the_backlog), frozenset({"misfires_follow_their_policy"})
     ),
@@ -337,9 +348,7 @@ MUTANTS: dict[str, Mutant] = {
     "FIRE_ALL is FIRE_ONCE": Mutant(
         _resolving(Misfire.FIRE_ALL, _run_the_latest), frozenset({"misfires_follow_their_policy"})
     ),
-    "SKIP is FIRE_ONCE": Mutant(
-        _resolving(Misfire.SKIP, _run_the_latest), frozenset({"misfires_follow_their_policy"})
-    ),
+    "SKIP is FIRE_ONCE": Mutant(_resolving(Misfire.SKIP, _run_the_latest), frozenset({"misfires_follow_their_policy"})),
     "SKIP runs the earliest": Mutant(
         _resolving(Misfire.SKIP, lambda _, due, __, ___: Backlog(due, due)),
         frozenset({"misfires_follow_their_policy"}),

@@ -7,11 +7,12 @@ They count bodies and leases, not what the engine says of them.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from chrono_async import JobRecord, Overlap
 
-from .breach import Breach, Lease, leases
-from .history import FOREVER, Claimed, History, Released, Seen, Settled, Traits
+from .breach import Breach, Lease, is_set, leases
+from .history import Advanced, Claimed, History, Released, Seen, Settled, Traits
 from .rules_of_bodies import Body, bodies_of
 
 _MOST_DEATHS = 3
@@ -90,25 +91,43 @@ def failures_are_tried_again(history: History) -> Iterator[Breach]:
     A try that fails is followed by another after its pause, here or elsewhere, until as many have failed as may (I8).
 
     One that returned is followed by none. Whose process dies, or whose run is cut and given back, leaves the tries that
-    it has made behind: the next attempt makes all of them.
+    it has made uncounted. A job has one place for what a run that was given back has behind it: if meanwhile another
+    occurrence was claimed, a manual one say, or the pointer was set, that may be lost.
     """
     tries = _tries(history)
     for job, events in history.by_job.items():
-        traits = history.traits[job]
-        failed: dict[object, list[Body]] = {}
+        traits, kept = history.traits[job], dict[object, _Kept]()
         errors = {event.token: event for event in events if type(event) is Settled and event.status == "failed"}
+        moves = [event.at for event in events if is_set(event) or (type(event) is Advanced and event.done)]
         for lease in leases(events):
-            name = (lease.life, lease.claim.fire_time, lease.claim.manual)
-            before, mine = failed.get(name, []), tries.get((job, lease.claim.token), [])
-            made = [*before, *mine]
-            if mine:
-                yield from _of_tries(history, made, traits)
-            told = errors.get(lease.claim.token)
-            if told is not None and not _is_given_up(told) and len(made) < traits.tries:
-                yield Breach(told.at, job, f"{told.fire_time} failed after {len(made)} tries of {traits.tries}")
+            claim, mine = lease.claim, tries.get((job, lease.claim.token), [])
+            name = (lease.life, claim.fire_time, claim.manual)
+            before = kept.get(name, _Kept(0, 0, None, claim.at))
+            if any(before.since <= at <= claim.at for at in moves):
+                before = before._replace(least=0, last=None)
+            told, made = errors.get(claim.token), before.most + len(mine)
+            yield from _of_tries(history, before, mine, traits)
+            if told is not None and not _is_given_up(told) and made < traits.tries:
+                yield Breach(told.at, job, f"{told.fire_time} failed after {made} tries of {traits.tries}")
             if lease.how == "released":
-                is_cut = not mine or _may_be_cut(history, mine[-1]) or not _has_failed(mine[-1], traits)
-                failed[name] = [] if is_cut else made
+                is_counted = _is_counted(history, mine, traits)
+                last = (before.least + len(mine), made, mine[-1]) if is_counted else (0, 0, None)
+                before = _Kept(*last, lease.ended)
+            kept = {name: before}
+
+
+class _Kept(NamedTuple):
+    """How many tries a run has behind it, the last of them, and when that was written down."""
+
+    least: int
+    most: int
+    last: Body | None
+    since: float
+
+
+def _is_counted(history: History, mine: Sequence[Body], traits: Traits) -> bool:
+    """Whether a run was given back for its next try, and not because it was cut, or too late to begin."""
+    return bool(mine) and _has_failed(mine[-1], traits) and not _may_be_cut(history, mine[-1])
 
 
 def _may_be_cut(history: History, body: Body) -> bool:
@@ -117,30 +136,43 @@ def _may_be_cut(history: History, body: Body) -> bool:
     return body.how == "CancelledError" and bool(history.disturbances(began.who, began.at, body.ended, {"stopping"}))
 
 
-def _of_tries(history: History, made: Sequence[Body], traits: Traits) -> Iterator[Breach]:
-    """Judge the tries of an occurrence, those of its last attempt at the end."""
-    last = made[-1].began
-    if len(made) > traits.tries:
-        yield Breach(last.at, last.job, f"{last.fire_time} was tried {len(made)} times of {traits.tries}")
-    for before, after in pairwise(made):
-        at, pause = after.began.at, after.began.at - before.ended
-        if before.how == "returned":
-            yield Breach(at, last.job, f"{last.fire_time} was tried again, though its body had returned")
-        elif pause < traits.pause - _HAIR - history.moment and not history.was_set(before.ended, at):
-            yield Breach(at, last.job, f"{last.fire_time} was tried again after {pause:.3f} s of {traits.pause}")
+def _of_tries(history: History, before: _Kept, mine: Sequence[Body], traits: Traits) -> Iterator[Breach]:
+    """Judge the tries of an attempt, after those that the run has behind it."""
+    if mine and before.least + len(mine) > traits.tries:
+        last, made = mine[-1].began, before.least + len(mine)
+        yield Breach(last.at, last.job, f"{last.fire_time} was tried {made} times of {traits.tries}")
+    for earlier, later in pairwise([*([before.last] if before.last is not None else []), *mine]):
+        began, pause = later.began, later.began.at - earlier.ended
+        if earlier.how == "returned":
+            yield Breach(began.at, began.job, f"{began.fire_time} was tried again, though its body had returned")
+        elif pause < traits.pause - _HAIR - history.moment and not history.was_set(earlier.ended, began.at):
+            yield Breach(began.at, began.job, f"{began.fire_time} was tried again after {pause:.3f} s")
 
 
 def poison_is_given_up(history: History) -> Iterator[Breach]:
-    """An occurrence of which three processes have died runs no fourth body, and one is not given up before (I8)."""
-    begun = {(began.began.job, began.began.token): began.began for b in bodies_of(history).values() for began in b}
+    """
+    An occurrence of which three processes have died runs no fourth body, and one is not given up before (I8).
+
+    A user who resumes a job by a clock that was set back may have begun the same fire time anew, or not.
+    """
+    begun = {(job, body.began.token): body.began for job, bodies in bodies_of(history).items() for body in bodies}
     for job, events in history.by_job.items():
         poisoned = {event.token: event for event in events if type(event) is Settled and _is_given_up(event)}
-        deaths: dict[object, int] = defaultdict(int)
-        for lease in leases(events):
-            token, name = lease.claim.token, (lease.life, lease.claim.fire_time, lease.claim.manual)
-            body, told = begun.get((job, token)), poisoned.get(token)
-            if body is not None and max(deaths[name] + 1, body.attempt) > _MOST_DEATHS:
-                yield Breach(body.at, job, f"{body.fire_time} has begun again after {deaths[name]} deaths")
-            if told is not None and deaths[name] < _MOST_DEATHS:
-                yield Breach(told.at, job, f"{told.fire_time} is given up after {deaths[name]} deaths")
-            deaths[name] += lease.ended == FOREVER
+        granted = leases(events)
+        for number, lease in enumerate(granted):
+            claim = lease.claim
+            body, told = begun.get((job, claim.token)), poisoned.get(claim.token)
+            if body is None and told is None:
+                continue
+            lost = [before for before in granted[:number] if _is_lost_of(before, claim)]
+            mine = sum(before.life == lease.life for before in lost)
+            if body is not None and max(mine + 1, body.attempt) > _MOST_DEATHS:
+                yield Breach(body.at, job, f"{body.fire_time} has begun again after {mine} deaths")
+            if told is not None and len(lost) < _MOST_DEATHS:
+                yield Breach(told.at, job, f"{told.fire_time} is given up after {len(lost)} deaths")
+
+
+def _is_lost_of(before: Lease, claim: Claimed) -> bool:
+    """Whether an earlier attempt of the same occurrence had not come to an end when this one was claimed."""
+    is_same = (before.claim.fire_time, before.claim.manual) == (claim.fire_time, claim.manual)
+    return is_same and before.ended > claim.at

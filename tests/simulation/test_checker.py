@@ -8,7 +8,7 @@ from chrono_async import JobRecord, Misfire, Overlap, Recovery
 from chrono_async.models import Definition, JobStatus
 from chrono_async.policies import Missed, Policies
 
-from .checker import LEASING, Rule, check
+from .checker import LEASING, check
 from .history import (
     START,
     Advanced,
@@ -86,8 +86,8 @@ def released(at, token=1):
 
 
 def options(**values):
-    """A job that has them, from its beginning, with a pointer at 30."""
-    return [BORN, CREATED, seen(0, "register", next_run=30, options=Policies(**values))]
+    """A job that has them, with its pointer at 30."""
+    return [BORN, changed(21, "register", "created"), seen(21, "register", next_run=30, options=Policies(**values))]
 
 
 def run_of_30(at, *, until=None, next_run=40, claimed_at=30, skipped=None, queued=False, **values):
@@ -215,6 +215,14 @@ BREACHES: dict[str, list[Event]] = {
     ],
     "poison_is_given_up no sooner": [
         *BEGINNING, claimed(10), claimed(17, 2), settled(17, 2, status="failed", error="PoisonedError: it"),
+    ],
+    "what_is_set_begins_with_the_next": [BORN, changed(25, "register", "created"), seen(25, "register", next_run=40)],
+    "what_is_set_begins_with_the_next after a pause": [
+        *options(), changed(35, "set_paused"), seen(35, "set_paused", next_run=30, paused=True), changed(41, "resume"),
+        seen(41, "resume", next_run=60),
+    ],
+    "what_is_set_begins_with_the_next, and not with none": [
+        *options(), changed(41, "reschedule"), seen(41, "reschedule", next_run=None),
     ],
     "misfires_follow_their_policy": [*options(), claimed(45, fire=30)],
     "misfires_follow_their_policy where a pointer moves": [
@@ -391,6 +399,15 @@ EXCUSED: dict[str, list[Event]] = {
         *BEGINNING, claimed(10), began(10), failed(11), began(12, number=2), claimed(17, 2), began(17, 2, number=3),
         failed(18, 2, number=3), began(19, 2, number=4),
     ],
+    "failures_are_tried_again as often as ever after a manual run": [
+        *BEGINNING, claimed(10), began(10), failed(11), released(11), claimed(12, 2, fire=12, manual=True),
+        settled(13, 2, fire=12, manual=True), claimed(14, 3), began(14, 3, number=2), failed(15, 3, number=2),
+        began(16, 3, number=3),
+    ],
+    "failures_are_tried_again at once when the job is rescheduled": [
+        *BEGINNING, claimed(10, manual=True), began(10, manual=True), failed(11), released(11),
+        changed(11.1, "reschedule"), claimed(11.2, 2, manual=True), began(11.2, 2, number=2, manual=True),
+    ],
     "failures_are_tried_again but for poison": [
         *BEGINNING, claimed(10), settled(10, status="failed", error="PoisonedError: it"),
     ],
@@ -399,7 +416,18 @@ EXCUSED: dict[str, list[Event]] = {
         settled(31, 4, status="failed", error="PoisonedError: it"),
     ],
     "poison_is_given_up but not for stops": [
-        *BEGINNING, *[event for n in range(1, 6) for event in (claimed(10 + n, n), began(10 + n, n), released(10 + n, n))],
+        *BEGINNING,
+        *[event for n in range(11, 16) for event in (claimed(n, n), began(n, n), released(n, n))],
+    ],
+    "what_is_set_begins_with_the_next where it was not paused": [
+        *options(), changed(45, "resume"), seen(45, "resume", next_run=30, name="again"),
+    ],
+    "what_is_set_begins_with_the_next but for what has run enough": [
+        *options(max_runs=1), changed(31, "register", "changed"),
+        seen(31, "register", next_run=None, options=Policies(max_runs=1)),
+    ],
+    "what_is_set_begins_with_the_next unless the clock is set": [
+        BORN, Stepped(24, 0), changed(25, "register", "created"), seen(25, "register", next_run=40),
     ],
     "misfires_follow_their_policy as it was when it was asked for": [*options(), claimed(41, fire=30, asked=39.9)],
     "misfires_follow_their_policy after others of the turn": [

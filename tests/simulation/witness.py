@@ -123,7 +123,7 @@ class Witness:
             name = (owner, request.job_id, request.fire_time)
             reasked = name in self._asked or self._sent[name] > 1
             if isinstance(verdict, Granted):
-                self._note_grant(who, request, verdict, answer.now, ttl, (reasked, self._first_asked[name]))
+                self._note_grant(who, request, verdict, (answer.now, ttl), (reasked, self._first_asked[name]))
             else:
                 self._note(Refused, who, request.job_id, type(verdict).__name__.lower(), reasked)
             self._asked.add(name)
@@ -133,10 +133,10 @@ class Witness:
         who: str,
         request: ClaimRequest,
         granted: Granted,
-        now: datetime,
-        ttl: timedelta,
+        terms: tuple[datetime, timedelta],
         asked_before: tuple[bool, float],
     ) -> None:
+        now, ttl = terms
         job, token, until = request.job_id, granted.lease.token, self.clock.boot() + ttl.total_seconds()
         again = (job, token) in self._granted
         self._granted.add((job, token))
