@@ -138,6 +138,7 @@ def _may_be_cut(history: History, body: Body) -> bool:
 
 def _of_tries(history: History, before: _Kept, mine: Sequence[Body], traits: Traits) -> Iterator[Breach]:
     """Judge the tries of an attempt, after those that the run has behind it."""
+    slack = _HAIR + history.moment + history.skew.total_seconds()
     if mine and before.least + len(mine) > traits.tries:
         last, made = mine[-1].began, before.least + len(mine)
         yield Breach(last.at, last.job, f"{last.fire_time} was tried {made} times of {traits.tries}")
@@ -145,7 +146,7 @@ def _of_tries(history: History, before: _Kept, mine: Sequence[Body], traits: Tra
         began, pause = later.began, later.began.at - earlier.ended
         if earlier.how == "returned":
             yield Breach(began.at, began.job, f"{began.fire_time} was tried again, though its body had returned")
-        elif pause < traits.pause - _HAIR - history.moment and not history.was_set(earlier.ended, began.at):
+        elif pause < traits.pause - slack and not history.was_set(earlier.ended, began.at):
             yield Breach(began.at, began.job, f"{began.fire_time} was tried again after {pause:.3f} s")
 
 
@@ -153,7 +154,8 @@ def poison_is_given_up(history: History) -> Iterator[Breach]:
     """
     An occurrence of which three processes have died runs no fourth body, and one is not given up before (I8).
 
-    A user who resumes a job by a clock that was set back may have begun the same fire time anew, or not.
+    A user who resumes a job by a clock that was set back may have begun the same fire time anew, or not. With eight
+    methods nobody knows of a claim that was written, and whose asker heard nothing of it.
     """
     begun = {(job, body.began.token): body.began for job, bodies in bodies_of(history).items() for body in bodies}
     for job, events in history.by_job.items():

@@ -61,6 +61,8 @@ class Witness:
         self._sent: Counter[tuple[str, str, datetime]] = Counter()
         self._leases: dict[tuple[str, int], float] = {}
         self._first_asked: dict[tuple[str, str, datetime], float] = {}
+        self.as_of: float | None = None
+        """When what is noted was so, if that was before."""
 
     def note_sent(self, requests: Sequence[ClaimRequest], owner: str) -> None:
         """Remember that claims are on their way: who sends them again has heard nothing of the first ones."""
@@ -86,7 +88,8 @@ class Witness:
         return answer
 
     def _note(self, kind: Any, *values: Any) -> None:
-        self.history.events.append(kind(self.clock.boot(), *values))
+        at = self.clock.boot() if self.as_of is None else self.as_of
+        self.history.events.append(kind(at, *values))
 
     def _holds(self, lease: Lease) -> bool:
         record = self._records().get(lease.job_id)
