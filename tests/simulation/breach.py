@@ -94,11 +94,11 @@ class Lease:
 
     def until_as_of(self, moment: float) -> float:
         """Return how long it lasted by what had been granted until then."""
-        return max(until for at, until in self.extensions if at <= moment)
+        return max((until for at, until in self.extensions if at <= moment), default=self.claim.until)
 
     def extended_as_of(self, moment: float) -> float:
         """Return when it was granted or extended last, until then."""
-        return max(at for at, _ in self.extensions if at <= moment)
+        return max((at for at, _ in self.extensions if at <= moment), default=self.claim.at)
 
     @property
     def ran_out(self) -> bool:

@@ -259,6 +259,8 @@ class History:
     patience: float
     """How long a call of the storage is waited for."""
     has_eight_methods: bool = False
+    is_on_rows: bool = False
+    """Whether a verb takes several messages, each of which can be late by itself."""
     storm_ends: float = FOREVER
     judged_from: float = FOREVER
     """When all that was wrong must have been made good."""

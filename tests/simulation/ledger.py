@@ -7,10 +7,11 @@ process can stand still or die in between. An effect is noted where it is writte
 it was read.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from chrono_async import JobRecord
@@ -38,9 +39,9 @@ class Page(NamedTuple):
     """What a server says is due, with the rows; or, if there are such, the jobs with a dead run to write down."""
 
     now: datetime
-    dead: list[str]
-    due: list[Due] = []
-    stored: dict[str, Stored[JobRow]] = {}
+    dead: Sequence[str] = ()
+    due: Sequence[Due] = ()
+    stored: Mapping[str, Stored[JobRow]] = MappingProxyType({})
     more: bool = False
 
 
@@ -107,7 +108,7 @@ class RowServer:
         found = sorted((due for due in dues if due is not None and due.when < at.now + ahead), key=place_of)
         found = [due for due in found if after is None or place_of(due) > place_of(after)]
         shown = {due.job_id: stored[due.job_id] for due in found[:limit]}
-        return Page(at.now, [], found[:limit], shown, len(found) > limit)
+        return Page(at.now, (), found[:limit], shown, len(found) > limit)
 
     def beat(self, instance: InstanceInfo) -> dict[str, float]:
         """Note that an instance is alive; return the leases that seem too long, since the clock has gone back."""
@@ -274,7 +275,7 @@ class LedgerClient(RecallingLedger[JobRow]):
             page: Page = await self._ask(lambda: self.server.page(until - now, exclude, limit, after))
             if not page.dead:
                 self._memory.note(page.stored)  # who is shown what is due will claim it next
-                return DuePage(page.now, page.due, page.more)
+                return DuePage(page.now, list(page.due), page.more)
             await self._bury(page.dead)
 
     async def list_jobs(self) -> list[JobRecord]:

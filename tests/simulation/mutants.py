@@ -20,10 +20,14 @@ from chrono_async.engine.runner import Runner
 from chrono_async.engine.settler import Settler
 from chrono_async.errors import StorageError
 from chrono_async.policies import Backlog, Move
+from chrono_async.storage._ledger.optimistic import OptimisticLedger
+from chrono_async.storage._ledger.rows import JobRow
+from chrono_async.storage._ledger.sheet import Change
 from chrono_async.storage._table import rules
 from chrono_async.storage._table.table import Table
 from chrono_async.storage.portable import PortableStorage
 
+from .ledger import LedgerClient, RowServer
 from .server import ServerStorage
 
 
@@ -33,6 +37,7 @@ class Mutant(NamedTuple):
     break_it: Callable[[], contextlib.AbstractContextManager[Any]]
     noticed_by: frozenset[str]
     eight_methods: bool = False
+    on_rows: bool = False
 
 
 def _instead(owner: Any, name: str, function: Any) -> Callable[[], contextlib.AbstractContextManager[Any]]:
@@ -100,6 +105,29 @@ async def _claim_without_looking_again(self: Any, record: Any, request: Any, own
     granted = rules.grant(record, request, rules.Terms(owner, now, now + ttl, least))
     await self._inner.save(record)
     return granted
+
+
+_write_down = OptimisticLedger._write_down
+
+
+async def _believe_that_all_was_written(self: Any, *args: Any) -> Any:
+    now, _ = await _write_down(self, *args)
+    return now, []
+
+
+def _put_over_what_others_wrote(self: RowServer, change: Change[JobRow]) -> bool:
+    version, _ = self.rows.get(change.job_id, (0, ()))
+    return _put(self, change._replace(version=version))
+
+
+_put = RowServer._put
+
+
+async def _write_at_any_time(self: Any, changes: Any, floors: Any, **_: Any) -> Any:
+    return await _write_rows(self, changes, floors)
+
+
+_write_rows = LedgerClient._write
 
 
 # ── in the engine ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -284,6 +312,19 @@ MUTANTS: dict[str, Mutant] = {
         frozenset({"at_most_once_is_begun_once", "a_token_is_for_one_run", "bodies_keep_apart"}),
         eight_methods=True,
     ),
+    "who was not the first to write is believed to have written": Mutant(
+        _instead(OptimisticLedger, "_write_down", _believe_that_all_was_written),
+        frozenset({"leases_exclude_each_other", "repeats_have_a_reason", "bodies_keep_apart"}),
+        on_rows=True,
+    ),
+    "a row is written over what others wrote": Mutant(
+        _instead(RowServer, "_put", _put_over_what_others_wrote),
+        frozenset({"leases_exclude_each_other", "repeats_have_a_reason", "bodies_keep_apart"}),
+        on_rows=True,
+    ),
+    "what is recalled is written at any time": Mutant(
+        _instead(LedgerClient, "_write", _write_at_any_time), frozenset({"nothing_is_claimed_early"}), on_rows=True
+    ),
     "trust counts from the answer": Mutant(_trusting_from_the_answer, frozenset({"a_body_ends_before_its_lease"})),
     "an instance's claims have one owner": Mutant(
         _instead(RunLoop, "_claim", _claim_under_one_name),
@@ -363,10 +404,10 @@ MUTANTS: dict[str, Mutant] = {
 """By what is wrong with it."""
 
 
-def seeds_until_noticed(mutant: Mutant, seeds: Iterable[int], judge: Callable[[int, bool], list[str]]) -> int | None:
+def seeds_until_noticed(mutant: Mutant, seeds: Iterable[int], judge: Callable[[int, Mutant], list[str]]) -> int | None:
     """Return the first seed whose world shows what is wrong with the mutant, or None."""
     with mutant.break_it():
         for seed in seeds:
-            if mutant.noticed_by & set(judge(seed, mutant.eight_methods)):
+            if mutant.noticed_by & set(judge(seed, mutant)):
                 return seed
     return None

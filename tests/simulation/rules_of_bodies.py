@@ -47,6 +47,15 @@ def bodies_of(history: History) -> dict[str, list[Body]]:
     return found
 
 
+def bodies_by_token(history: History) -> dict[tuple[str, int], list[Body]]:
+    """Return the bodies that were begun under each token of a job: the tries of an attempt."""
+    found: dict[tuple[str, int], list[Body]] = defaultdict(list)
+    for job, bodies in bodies_of(history).items():
+        for body in bodies:
+            found[job, body.began.token].append(body)
+    return found
+
+
 def runs_belong_to_claims(history: History) -> Iterator[Breach]:
     """A body runs the occurrence that its process has claimed, under that claim's token (I1)."""
     claimed = {(c.who, c.job, c.token, c.fire_time, c.manual) for c in history.of(Claimed)}
@@ -214,8 +223,10 @@ def no_lease_runs_out_by_itself(history: History) -> Iterator[Breach]:
     question, or shortly before (the pauses between their questions have grown then, to a lease's length in these worlds
     of short leases); those of which two messages or more have met with a mishap, since one is asked again; bodies that
     ignored that they were cancelled for want of trust, whose lease may have been renewed meanwhile all the same; and
-    leases that a storage's clock, set meanwhile, has cut short.
+    leases that a storage's clock, set meanwhile, has cut short. Where a verb takes several messages, answers that come
+    late, one by one, are as bad as a cut.
     """
+    is_grave = _GRAVE | {"fading"} if history.is_on_rows else _GRAVE
     stubborn = {(began.job, began.token) for began in history.of(Began) if began.stubborn}
     for job, events in history.by_job.items():
         for lease in leases(events):
@@ -224,7 +235,7 @@ def no_lease_runs_out_by_itself(history: History) -> Iterator[Breach]:
             who, begin = lease.claim.who, lease.until - history.ttl
             if history.was_set(begin, lease.until):
                 continue
-            grave = history.disturbances(who, begin - LONG_PAUSE, lease.until, _GRAVE)
+            grave = history.disturbances(who, begin - LONG_PAUSE, lease.until, is_grave)
             strikes = history.disturbances(who, begin - LONG_WAY, lease.until, _MISHAPS)
             if not grave and len(strikes) < 2:
                 yield Breach(lease.until, job, f"token {lease.claim.token} of {who} ran out; it had met with {strikes}")

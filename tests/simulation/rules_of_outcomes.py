@@ -4,7 +4,6 @@ Rules of what becomes of a run: its outcome says what its body did, a failure is
 They count bodies and leases, not what the engine says of them.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -13,23 +12,12 @@ from chrono_async import JobRecord, Overlap
 
 from .breach import Breach, Lease, is_set, leases
 from .history import Advanced, Claimed, History, Released, Seen, Settled, Traits
-from .rules_of_bodies import Body, bodies_of
+from .rules_of_bodies import Body, bodies_by_token, bodies_of
 
 _MOST_DEATHS = 3
 """An occurrence of which so many processes have died is given up."""
 _HAIR = 0.01
 """Seconds by which what is placed in time may be misplaced."""
-
-_Tries = dict[tuple[str, int], list[Body]]
-
-
-def _tries(history: History) -> _Tries:
-    """Return the bodies that were begun under each token of a job, in their order."""
-    found: _Tries = defaultdict(list)
-    for job, bodies in bodies_of(history).items():
-        for body in bodies:
-            found[job, body.began.token].append(body)
-    return found
 
 
 def outcomes_tell_what_bodies_did(history: History) -> Iterator[Breach]:
@@ -40,7 +28,7 @@ def outcomes_tell_what_bodies_did(history: History) -> Iterator[Breach]:
     believed there. An occurrence that is given up has no body, which is another rule's affair; and a run may be cut
     before its body has begun.
     """
-    tries, claims = _tries(history), {(claim.job, claim.token): claim for claim in history.of(Claimed)}
+    tries, claims = bodies_by_token(history), {(claim.job, claim.token): claim for claim in history.of(Claimed)}
     cancelling = {seen.job for seen in history.of(Seen) if _is_cancelling(seen.record)}
     for told in history.of(Settled, Released):
         mine = tries.get((told.job, told.token), [])
@@ -94,7 +82,7 @@ def failures_are_tried_again(history: History) -> Iterator[Breach]:
     it has made uncounted. A job has one place for what a run that was given back has behind it: if meanwhile another
     occurrence was claimed, a manual one say, or the pointer was set, that may be lost.
     """
-    tries = _tries(history)
+    tries = bodies_by_token(history)
     for job, events in history.by_job.items():
         traits, kept = history.traits[job], dict[object, _Kept]()
         errors = {event.token: event for event in events if type(event) is Settled and event.status == "failed"}

@@ -7,6 +7,7 @@ They go by the schedule's fire times, and by when claims were asked for and bodi
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from chrono_async import JobRecord, Misfire, Overlap
 from chrono_async.schedules import Schedule
@@ -14,7 +15,7 @@ from chrono_async.schedules import Schedule
 from .breach import Breach, both, fire_times, is_created, is_done, is_set, versions
 from .clerk import Clerk, Span, next_after, schedule_in
 from .history import Advanced, Claimed, Event, History, Seen, Settled
-from .rules_of_bodies import LONG_PAUSE, bodies_of
+from .rules_of_bodies import LONG_PAUSE, Body, bodies_by_token
 from .rules_of_fire_times import are_told
 
 _TICK = timedelta(microseconds=1)
@@ -125,9 +126,10 @@ def overlaps_follow_their_policy(history: History) -> Iterator[Breach]:
     claim: these are misfires. After as many runs as `max_runs` allows it is nowhere. The outcome of a run that is not
     the pointer's any more does not move it.
 
-    When a run has ended is known only so far as its process knew the storage's time.
+    When a run has ended is known only so far as its process knew the storage's time; when it was claimed, where many
+    are claimed in several steps, only so far as it takes to hear of all.
     """
-    clerk, ends = Clerk(history), _ends(history)
+    clerk, bodies = Clerk(history), bodies_by_token(history)
     for job, events in history.by_job.items():
         claims: dict[int, list[Claimed]] = defaultdict(list)
         for event in events:
@@ -142,18 +144,29 @@ def overlaps_follow_their_policy(history: History) -> Iterator[Breach]:
             granted = claims[told.token]
             if not granted or not clerk.knows(told.at) or schedule_in(old) is None:
                 continue
-            ended = _ended(clerk, told, ends.get((job, told.token)))
-            for text in _of_outcome(old, new, granted, ended, counted[told.token]):
+            run = _Run.of(clerk, granted, bodies.get((job, told.token), []), told)
+            for text in _of_outcome(old, new, run, counted[told.token]):
                 yield Breach(after.at, job, text)
 
 
-def _ends(history: History) -> dict[tuple[str, int], float]:
-    """Return when the last body under a token ended."""
-    return {(job, body.began.token): body.ended for job, bodies in bodies_of(history).items() for body in bodies}
+class _Run(NamedTuple):
+    """A run, and when it was claimed and had ended by the storage's time, as its process knew it."""
+
+    claim: Claimed
+    claimed: Span
+    ended: Span
+
+    @classmethod
+    def of(cls, clerk: Clerk, granted: Sequence[Claimed], bodies: Sequence[Body], told: Settled) -> "_Run":
+        """Return the run of these claims, all of one token."""
+        heard = [claim.now for claim in granted]
+        if clerk.history.moment:
+            heard.append(clerk.history.wall(bodies[0].began.at if bodies else told.at))
+        ended = _ended(clerk, told, bodies[-1].ended if bodies else None)
+        return cls(granted[0], Span(min(heard), max(heard)), ended)
 
 
 def _ended(clerk: Clerk, told: Settled, end: float | None) -> Span:
-    """Return when the run had ended, by the storage's time as its process knew it."""
     history, latest = clerk.history, told.at
     if end is not None and told.status != "cancelled" and not history.disturbances(told.who, end, latest, {"frozen"}):
         latest = min(end + 0.001 + history.moment, latest)
@@ -177,8 +190,8 @@ def _counted(events: Sequence[Event]) -> dict[int, int]:
     return found
 
 
-def _of_outcome(old: JobRecord, new: JobRecord, granted: Sequence[Claimed], ended: Span, runs: int) -> Iterator[str]:
-    claim, schedule = granted[0], schedule_in(old)
+def _of_outcome(old: JobRecord, new: JobRecord, run: _Run, runs: int) -> Iterator[str]:
+    claim, schedule = run.claim, schedule_in(old)
     assert schedule is not None
     upcoming = next_after(schedule, claim.fire_time)
     is_old = old.revision != claim.revision or old.next_run != (upcoming if claim.moves else claim.pointer)
@@ -191,9 +204,9 @@ def _of_outcome(old: JobRecord, new: JobRecord, granted: Sequence[Claimed], ende
         if new.next_run is not None:
             yield f"it has run {runs} times of {most}, and is to run at {new.next_run}"
         return
-    allowed = _pointers(schedule, upcoming, granted, ended, queues=_queues(old))
+    allowed = _pointers(schedule, upcoming, run, queues=_queues(old))
     if (new.next_run, new.bound_fire_time == new.next_run) not in allowed:
-        about = f"{claim.fire_time}, claimed at {claim.now}, ended at {ended.end}"
+        about = f"{claim.fire_time}, claimed at {claim.now}, ended at {run.ended.end}"
         yield f"after {about}, the pointer is at {new.next_run}, bound {new.bound_fire_time}"
 
 
@@ -202,18 +215,17 @@ def _queues(record: JobRecord) -> bool:
 
 
 def _pointers(
-    schedule: Schedule, upcoming: datetime | None, granted: Sequence[Claimed], ended: Span, *, queues: bool
+    schedule: Schedule, upcoming: datetime | None, run: _Run, *, queues: bool
 ) -> set[tuple[datetime | None, bool]]:
     """Return where the pointer may be after a run, and whether what it is at is to be run however late it is."""
     if upcoming is None:
         return {(None, True)}
-    first, last = min(claim.now for claim in granted), max(claim.now for claim in granted)
     allowed: set[tuple[datetime | None, bool]] = set()
-    if upcoming > ended.begin or upcoming <= last:
+    if upcoming > run.ended.begin or upcoming <= run.claimed.end:
         allowed.add((upcoming, False))
-    if first < upcoming <= ended.end:
-        during = fire_times(schedule, upcoming, ended.end + _TICK)
-        latest = [at for at, after in zip(during, [*during[1:], None], strict=True) if _may_be_last(after, ended)]
+    if run.claimed.begin < upcoming <= run.ended.end:
+        during = fire_times(schedule, upcoming, run.ended.end + _TICK)
+        latest = [at for at, after in zip(during, [*during[1:], None], strict=True) if _may_be_last(after, run.ended)]
         allowed |= {(at, True) for at in latest} if queues else {(next_after(schedule, at), False) for at in latest}
     return allowed
 

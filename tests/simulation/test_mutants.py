@@ -3,7 +3,7 @@
 import pytest
 
 from .checker import check
-from .mutants import MUTANTS, seeds_until_noticed
+from .mutants import MUTANTS, Mutant, seeds_until_noticed
 from .world import simulate
 from .worlds import RULES
 
@@ -19,8 +19,9 @@ SHOWN_BY = {
 """Where to look first: the worlds that showed them when last somebody went through all."""
 
 
-def _rules_broken(seed: int, eight_methods: bool) -> list[str]:
-    return [verdict.rule for verdict in check(simulate(seed, eight_methods=eight_methods), RULES[eight_methods])]
+def _rules_broken(seed: int, mutant: Mutant) -> list[str]:
+    history = simulate(seed, eight_methods=mutant.eight_methods, on_rows=mutant.on_rows)
+    return [verdict.rule for verdict in check(history, RULES[mutant.eight_methods])]
 
 
 @pytest.mark.long

@@ -129,13 +129,13 @@ def _name_of(task: "asyncio.Task[Any]") -> str:
 class World:
     """Instances, their storage, and what befalls them."""
 
-    def __init__(self, seed: int, *, eight_methods: bool = False, ledger: bool = False) -> None:
-        self.seed, self.has_eight_methods, self.has_ledger = seed, eight_methods, ledger
+    def __init__(self, seed: int, *, eight_methods: bool = False, on_rows: bool = False) -> None:
+        self.seed, self.has_eight_methods, self.is_on_rows = seed, eight_methods, on_rows
         concerns = ("world", "network", "nemesis", "users", "bodies", "server", "deploys", "drivers")
         self.dice = {concern: random.Random(f"{seed} {concern}") for concern in concerns}
         self.loop = ProcessLoop(seed=seed)
-        self.history = History(TTL, POLL, PATIENCE, has_eight_methods=eight_methods)
-        self.history.moment = _A_LEDGERS_MOMENT if ledger else 0.0
+        self.history = History(TTL, POLL, PATIENCE, has_eight_methods=eight_methods, is_on_rows=on_rows)
+        self.history.moment = _A_LEDGERS_MOMENT if on_rows else 0.0
         self.is_calm = self.is_over = False
         self.numbers = itertools.count()
         self.server_clock, self._ahead = VirtualClock(loop=self.loop), 0.0
@@ -153,7 +153,7 @@ class World:
         if self.has_eight_methods:
             self.storage = EightMethodStorage(self.server_clock)
             at_storage = Witness(self.history, self.server_clock, lambda: self.storage.jobs, notes=frozenset())
-        elif self.has_ledger:
+        elif self.is_on_rows:
             self.storage = RowServer(self.server_clock)
             records = self.storage.records
             at_storage = Witness(self.history, self.server_clock, lambda: records, notes=NOTED)
@@ -177,7 +177,7 @@ class World:
 
     def way_to_storage(self, process: Process) -> Any:
         """Return what an instance calls its storage."""
-        if self.has_ledger:
+        if self.is_on_rows:
             return LedgerClient(process.who, self.network, self.witness, self.storage, process.clock)
         kind = EightMethodClient if self.has_eight_methods else LeasingClient
         client = kind(process.who, self.network, self.witness, self.storage)
@@ -282,9 +282,9 @@ def _listening(world: World) -> Any:
         _LOGGER.propagate = propagates
 
 
-def simulate(seed: int, *, eight_methods: bool = False, ledger: bool = False) -> History:
+def simulate(seed: int, *, eight_methods: bool = False, on_rows: bool = False) -> History:
     """Let a world live, and return what happened in it."""
-    world = World(seed, eight_methods=eight_methods, ledger=ledger)
+    world = World(seed, eight_methods=eight_methods, on_rows=on_rows)
     with _listening(world), asyncio.Runner(loop_factory=lambda: world.loop) as runner:
         try:
             runner.run(world.live())
