@@ -48,6 +48,7 @@ LEASING: Sequence[Rule] = (
     storage.leases_exclude_each_other,
     storage.stale_words_are_refused,
     storage.only_what_was_written_is_repeated,
+    storage.what_was_written_is_known,
     storage.occurrences_are_settled_once,
     storage.counters_are_exact,
     storage.pausing_wins,

@@ -115,6 +115,13 @@ async def _believe_that_all_was_written(self: Any, *args: Any) -> Any:
     return now, []
 
 
+async def _read_without_history(self: Any, job_ids: Any, **options: Any) -> Any:
+    return await _read_rows(self, job_ids, **(options | {"history": False}))
+
+
+_read_rows = LedgerClient._read
+
+
 def _put_over_what_others_wrote(self: RowServer, change: Change[JobRow]) -> bool:
     version, _ = self.rows.get(change.job_id, (0, ()))
     return _put(self, change._replace(version=version))
@@ -324,6 +331,9 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "what is recalled is written at any time": Mutant(
         _instead(LedgerClient, "_write", _write_at_any_time), frozenset({"nothing_is_claimed_early"}), on_rows=True
+    ),
+    "nobody looks in the history for what was written": Mutant(
+        _instead(LedgerClient, "_read", _read_without_history), frozenset({"what_was_written_is_known"}), on_rows=True
     ),
     "trust counts from the answer": Mutant(_trusting_from_the_answer, frozenset({"a_body_ends_before_its_lease"})),
     "an instance's claims have one owner": Mutant(

@@ -11,7 +11,11 @@ from chrono_async import JobRecord
 from chrono_async.models import JobStatus
 
 from .breach import Breach, both, is_created, is_deleted, is_done, is_set, leases, lives, versions
-from .history import Changed, Claimed, Event, History, Released, Renewed, Seen, Settled
+from .history import Advanced, Changed, Claimed, Event, History, Released, Renewed, Seen, Settled
+
+
+_ROWS = 18
+"""So many rows of a job, and two that are just being written, any storage remembers."""
 
 
 def nothing_is_claimed_early(history: History) -> Iterator[Breach]:
@@ -85,6 +89,25 @@ def only_what_was_written_is_repeated(history: History) -> Iterator[Breach]:
                 written.add(event.token)
             elif type(event) is Settled and event.verdict == "repeated" and event.token not in written:
                 yield Breach(event.at, job, f"the outcome of token {event.token} was never written")
+
+
+def what_was_written_is_known(history: History) -> Iterator[Breach]:
+    """
+    The storage never says "stale" of what it has written in this life of the job.
+
+    Judged as long as its history is sure to have the row: it remembers twenty of a job at the least.
+    """
+    for job, events in history.by_job.items():
+        rows_since: dict[int, int] = {}
+        for event in events:
+            if is_deleted(event):
+                rows_since.clear()
+            elif type(event) is Settled and event.verdict == "stale" and rows_since.get(event.token, _ROWS) < _ROWS:
+                yield Breach(event.at, job, f"the outcome of token {event.token} had been written")
+            elif type(event) in {Settled, Released, Advanced, Claimed}:
+                rows_since = {token: rows + 2 for token, rows in rows_since.items() if rows < _ROWS}
+                if is_done(event):
+                    rows_since[event.token] = 0
 
 
 def occurrences_are_settled_once(history: History) -> Iterator[Breach]:

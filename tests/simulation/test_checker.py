@@ -148,6 +148,7 @@ BREACHES: dict[str, list[Event]] = {
     "leases_exclude_each_other": [*BEGINNING, claimed(10), claimed(13, 2)],
     "stale_words_are_refused": [*BEGINNING, claimed(10), claimed(17, 2), settled(18, 1)],
     "only_what_was_written_is_repeated": [*BEGINNING, claimed(10), settled(11, verdict="repeated")],
+    "what_was_written_is_known": [*BEGINNING, *RUN, claimed(17, 2, fire=20), settled(18, verdict="stale")],
     "occurrences_are_settled_once": [*BEGINNING, *RUN, claimed(17, 2), settled(18, 2)],
     "counters_are_exact": [*BEGINNING, seen(1, runs=1)],
     "pausing_wins": [*BEGINNING, changed(1, "set_paused"), seen(1, "set_paused", paused=True), seen(2, "settle")],
@@ -366,6 +367,12 @@ EXCUSED: dict[str, list[Event]] = {
     "no_fire_time_gets_lost beyond what is counted": [
         *BEGINNING, claimed(2e5, fire=2e5), settled(2e5, fire=2e5, missed=Missed(10_000, wall(10), wall(199_990))),
         seen(2e5, next_run=200_010, runs=1),
+    ],
+    "what_was_written_is_known until the job is removed": [
+        *BEGINNING, *RUN, changed(12, "delete_job"), settled(13, verdict="stale"),
+    ],
+    "what_was_written_is_known for as long as it is kept": [
+        *BEGINNING, *RUN, *[settled(20 + n, 2 + n, fire=20 + n) for n in range(20)], settled(50, verdict="stale"),
     ],
     "outcomes_tell_what_bodies_did, too long": [
         *BEGINNING, claimed(10), began(10), ended(12, how="CancelledError"),

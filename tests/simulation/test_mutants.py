@@ -15,6 +15,8 @@ SHOWN_BY = {
     "an unanswered settle is forgotten": 30,
     "an unanswered claim is forgotten": 18,
     "a repeated settle is counted again": 16,
+    "nobody looks in the history for what was written": 16,
+    "SKIP is FIRE_ONCE": 8,
 }
 """Where to look first: the worlds that showed them when last somebody went through all."""
 
