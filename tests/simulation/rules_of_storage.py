@@ -13,7 +13,6 @@ from chrono_async.models import JobStatus
 from .breach import Breach, both, is_created, is_deleted, is_done, is_set, leases, lives, versions
 from .history import Advanced, Changed, Claimed, Event, History, Released, Renewed, Seen, Settled
 
-
 _ROWS = 18
 """So many rows of a job, and two that are just being written, any storage remembers."""
 
