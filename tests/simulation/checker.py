@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from . import rules_of_bodies as bodies
 from . import rules_of_fire_times as fire_times
+from . import rules_of_liveness as liveness
 from . import rules_of_outcomes as outcomes
 from . import rules_of_policies as policies
 from . import rules_of_storage as storage
@@ -63,6 +64,7 @@ LEASING: Sequence[Rule] = (
     policies.misfires_follow_their_policy,
     policies.overlaps_follow_their_policy,
     time.take_over_is_prompt,
+    liveness.what_is_due_is_claimed,
 )
 """What a storage with the leasing verbs promises."""
 

@@ -13,7 +13,7 @@ from unittest import mock
 
 from chrono_async import InMemoryStorage, Misfire, Overlap, policies
 from chrono_async.claims import Granted, Release, Settled
-from chrono_async.engine import desk, loop, outcomes, planner, runner
+from chrono_async.engine import desk, loop, outcomes, planner, runner, state
 from chrono_async.engine.leases import LeaseKeeper
 from chrono_async.engine.loop import RunLoop
 from chrono_async.engine.runner import Runner
@@ -278,6 +278,14 @@ def _run_the_earliest(_: Any, due: Any, __: Any, ought: Backlog) -> Backlog:
     return ought if ought.missed is None else Backlog(due, due)
 
 
+_deadline = planner.deadline
+
+
+def _deadline_of_the_weak(job: Any, due: Any) -> Any:
+    """Who fails has to wait; whom `peace_is_punctual` looks to has not."""
+    return _deadline(job, due) + timedelta(seconds=0 if job.options.retry is None else 4)
+
+
 _next = desk._next
 
 
@@ -387,6 +395,9 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "poison is never given up": Mutant(_instead(runner, "MAX_ATTEMPTS", 10**9), frozenset({"poison_is_given_up"})),
     "poison is given up early": Mutant(_instead(runner, "MAX_ATTEMPTS", 1), frozenset({"poison_is_given_up"})),
+    "what fails is late": Mutant(
+        _instead(state, "deadline", _deadline_of_the_weak), frozenset({"what_is_due_is_claimed"})
+    ),
     "a job begins one fire time late": Mutant(
         _instead(desk, "_next", _next_but_one), frozenset({"what_is_set_begins_with_the_next"})
     ),

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from chrono_async import JobRecord, Misfire, Overlap, Recovery
-from chrono_async.models import Definition, JobStatus
+from chrono_async.models import Definition, JobStatus, Trigger
 from chrono_async.policies import Missed, Policies
 
 from .checker import LEASING, check
@@ -176,6 +176,10 @@ BREACHES: dict[str, list[Event]] = {
     ],
     "take_over_is_prompt": [
         Lived(0, "a1", "born"), CREATED, seen(0, "register"), claimed(10, who="b1"), Lived(12, "b1", "died"),
+    ],
+    "what_is_due_is_claimed": options(),
+    "what_is_due_is_claimed by hand, even of a paused job": [
+        *options(), seen(25, next_run=30, paused=True, triggered=Trigger(wall(25))),
     ],
     "outcomes_tell_what_bodies_did": [*BEGINNING, claimed(10), settled(11)],
     "outcomes_tell_what_bodies_did, to the end": [*BEGINNING, claimed(10), began(10), settled(11)],
@@ -374,6 +378,16 @@ EXCUSED: dict[str, list[Event]] = {
     "what_was_written_is_known for as long as it is kept": [
         *BEGINNING, *RUN, *[settled(20 + n, 2 + n, fire=20 + n) for n in range(20)], settled(50, verdict="stale"),
     ],
+    "what_is_due_is_claimed within a poll": [*BEGINNING, claimed(12.6), seen(12.6, **HELD)],
+    "what_is_due_is_claimed but when paused": [BORN, CREATED, seen(5, paused=True)],
+    "what_is_due_is_claimed but before its pause is over": [BORN, CREATED, seen(5, not_before=wall(100))],
+    "what_is_due_is_claimed but where somebody is disturbed": [*BEGINNING, Fault(1, 200, "a1", "rough")],
+    "what_is_due_is_claimed but where all stop": [*BEGINNING, Lived(12, "a1", "stopping")],
+    "what_is_due_is_claimed but where nobody has the function": [
+        BORN, Lived(0, "b1", "born"), Changed(0, "b1", "j", "register", "created"), seen(0, "register"),
+    ],
+    "what_is_due_is_claimed but after an old body": [*BEGINNING, began(9), ended(89)],
+    "what_is_due_is_claimed unless the clock is set": [*BEGINNING, *[Stepped(n, 0) for n in range(90)]],
     "outcomes_tell_what_bodies_did, too long": [
         *BEGINNING, claimed(10), began(10), ended(12, how="CancelledError"),
         settled(12, status="failed", error="TimeoutError: long"),

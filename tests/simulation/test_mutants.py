@@ -12,8 +12,10 @@ SEEDS = range(60)
 
 SHOWN_BY = {
     "trust counts from the answer": 57,
-    "an unanswered settle is forgotten": 30,
-    "an unanswered claim is forgotten": 18,
+    "an unanswered settle is forgotten": 31,
+    "an unanswered claim is forgotten": 56,
+    "nobody looks again after the lock": 21,
+    "who renews is who ends bodies": 16,
     "a repeated settle is counted again": 16,
     "nobody looks in the history for what was written": 16,
     "SKIP is FIRE_ONCE": 8,
