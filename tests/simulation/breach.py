@@ -2,7 +2,7 @@
 A breach of a rule, and what the rules have in common: the lives of a job, its leases, its schedule.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from chrono_async import JobRecord
 from chrono_async.schedules import Schedule, load
 
-from .history import FOREVER, Changed, Claimed, Event, Released, Renewed, Seen, Settled, Stepped
+from .history import FOREVER, Changed, Claimed, Event, OfJob, Released, Renewed, Seen, Settled, Stepped
 
 
 class Breach(NamedTuple):
@@ -106,8 +106,15 @@ class Lease:
         return self.ended > self.until
 
 
-def leases(events: Iterable[Event]) -> list[Lease]:
+def leases(events: OfJob) -> Sequence[Lease]:
     """Return all leases that were granted on a job, in their order."""
+    if "leases" not in events.made:
+        events.made["leases"] = _leases(events)
+    made: Sequence[Lease] = events.made["leases"]
+    return made
+
+
+def _leases(events: Iterable[Event]) -> list[Lease]:
     found: dict[int, Lease] = {}
     for life, event in lives(events):
         if is_deleted(event):

@@ -223,6 +223,14 @@ class Defect(NamedTuple):
 Event = Any
 
 
+class OfJob(list[Event]):
+    """The events that concern a job; what was made of them once is kept beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[str, Any] = {}
+
+
 class Traits(NamedTuple):
     """What the checker must know of a job beside what its record says."""
 
@@ -279,9 +287,12 @@ class History:
         return (event for event in self.events if type(event) in kinds)
 
     @cached_property
-    def by_job(self) -> dict[str, list[Event]]:
+    def by_job(self) -> dict[str, OfJob]:
         """The events that concern a job, in order; that the storage's clock was set concerns all."""
-        found: dict[str, list[Event]] = {event.job: [] for event in self.events if hasattr(event, "job")}
+        found: dict[str, OfJob] = {}
+        for event in self.events:
+            if hasattr(event, "job") and event.job not in found:
+                found[event.job] = OfJob()
         for event in self.events:
             if type(event) is Stepped:
                 for events in found.values():
