@@ -97,7 +97,9 @@ def failures_are_tried_again(history: History) -> Iterator[Breach]:
             yield from _of_tries(history, before, mine, traits)
             if told is not None and not _is_given_up(told) and made < traits.tries:
                 yield Breach(told.at, job, f"{told.fire_time} failed after {made} tries of {traits.tries}")
-            if lease.how == "released":
+            if lease.how == "released" and not mine:
+                before = before._replace(since=lease.ended)
+            elif lease.how == "released":
                 is_counted = _is_counted(history, mine, traits)
                 last = (before.least + len(mine), made, mine[-1]) if is_counted else (0, 0, None)
                 before = _Kept(*last, lease.ended)
