@@ -116,8 +116,8 @@ class _Kept(NamedTuple):
 
 
 def _is_counted(history: History, mine: Sequence[Body], traits: Traits) -> bool:
-    """Whether a run was given back for its next try, and not because it was cut, or too late to begin."""
-    return bool(mine) and _has_failed(mine[-1], traits) and not _may_be_cut(history, mine[-1])
+    """Whether a run was given back for its next try, and not because it was cut."""
+    return _has_failed(mine[-1], traits) and not _may_be_cut(history, mine[-1])
 
 
 def _may_be_cut(history: History, body: Body) -> bool:

@@ -211,6 +211,10 @@ BREACHES: dict[str, list[Event]] = {
         *BEGINNING, claimed(10), began(10), failed(11), began(12, number=2), failed(13, number=2), released(13),
         claimed(14, 2), began(14, 2, number=3),
     ],
+    "failures_are_tried_again no more than is allowed, given back in between": [
+        *BEGINNING, claimed(10), began(10), failed(11), released(11), claimed(12, 2), released(12, 2),
+        claimed(13, 3), began(13, 3, number=2), failed(14, 3, number=2), began(15, 3, number=3),
+    ],
     "failures_are_tried_again after a pause": [
         *BEGINNING, claimed(10), began(10), failed(11), began(11.3, number=2),
     ],
