@@ -55,7 +55,8 @@ class Settler:
 
     def release(self, run: Run, row: RunRecord | None = None) -> None:
         """Take in a run that is to be given back: for a later try, or because this instance stops."""
-        self._put(_Ended(run, Release(run.lease, run.not_before, run.tries if run.not_before else 0, row)))
+        tries = run.tries if run.not_before or run.started is None else 0  # one that was cut begins anew
+        self._put(_Ended(run, Release(run.lease, run.not_before, tries, row)))
 
     def drop(self, run: Run) -> None:
         """Forget a run whose lease is not ours any more."""

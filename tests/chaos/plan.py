@@ -56,7 +56,7 @@ class Job:
     @property
     def traits(self) -> Traits:
         """What the checker must know."""
-        return Traits(is_short=self.lasts[1] < 0.1 and not self.fails)
+        return Traits.of(self.options, is_short=self.lasts[1] < 0.1 and not self.fails)
 
 
 JOBS: Mapping[str, Job] = {

@@ -60,7 +60,7 @@ def tell(lines: Iterable[Line], frame: Frame) -> Story:
             unexplained.add(job)
             verdicts.append(_verdict(job, found, frame))
         else:
-            history.events += _played(job, found, frame)
+            history.events += _played(job, calls, found, frame)
     history.events += [events.Stepped(at - frame.begin, ahead) for at, ahead in frame.steps]
     history.events += [event for event in _others(lines, frame) if getattr(event, "job", "") not in unexplained]
     history.events.sort(key=lambda event: event.at)
@@ -178,9 +178,12 @@ class _TrueTime:
         return self.at
 
 
-def _played(job: str, placed: Sequence[Placed], frame: Frame) -> list[Any]:
+def _played(job: str, calls: Iterable[Op], placed: Sequence[Placed], frame: Frame) -> list[Any]:
     """Return what the witness notes when the calls are made in this order."""
     player = _Player(job, frame)
+    for op in sorted(calls, key=lambda op: op.invoked):
+        if op.verb == "claim":
+            player.witness.note_asked(*op.args[:2], op.invoked - frame.begin)
     for each in placed:
         player.play(each)
     return player.events

@@ -102,6 +102,34 @@ async def test_a_drain_does_not_wait_for_a_pause_between_tries(sim, kind):
     assert [claim.attempt for claim in world.claims.values()] == [1, 1]
 
 
+async def test_a_run_that_is_given_back_before_it_begins_keeps_its_tries(sim):
+    """Its claim was answered when its instance drained already: two tries are two, whoever makes them."""
+    body, faulty, retry = Flaky(sim, 9), [], Retry(max_retries=1, delay=100, jitter=False)
+
+    def wrap(storage):
+        faulty.append(FaultyStorage(storage, delay=5))
+        return faulty[-1]
+
+    async def begin(name):
+        scheduler = await world.start(name)
+        await scheduler.add_interval_job("a", "A", body, HOUR, max_retries=retry)
+        return scheduler
+
+    async with World(sim, wrap=wrap) as world:
+        one = await begin("one")
+        await sim.until(DUE + 10 * SECOND)
+        await one.stop()
+        two = await begin("two")
+        faulty[-1].plan = {("claim", 0): Fault.SLOW}
+        await sim.until(DUE + 102 * SECOND)
+        await two.stop()
+        assert len(world.claims) == 2
+        await begin("three")
+        await sim.until(DUE + 10 * MINUTE)
+    assert len(body.tried) == 2
+    assert world.record("a").error_count == 1
+
+
 @every_storage
 async def test_a_removal_ends_the_run_that_is_going(sim, kind):
     """At once; and nobody tries to write down how it ended."""

@@ -11,12 +11,13 @@ from functools import partial
 
 from .checker import check, report
 from .world import simulate
-from .worlds import RULES
+from .worlds import RULES, is_of_rows
 
 
 def judge(seed: int, *, eight_methods: bool) -> tuple[int, list[str], str]:
     """Let one world live; return the names of the rules that it broke, and the report."""
-    history = simulate(seed, eight_methods=eight_methods)
+    on_rows = is_of_rows(seed, eight_methods=eight_methods)
+    history = simulate(seed, eight_methods=eight_methods, on_rows=on_rows)
     verdicts = check(history, RULES[eight_methods])
     return seed, sorted({v.rule for v in verdicts}), report(seed, history, verdicts) if verdicts else ""
 

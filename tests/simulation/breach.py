@@ -2,14 +2,15 @@
 A breach of a rule, and what the rules have in common: the lives of a job, its leases, its schedule.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+from chrono_async import JobRecord
 from chrono_async.schedules import Schedule, load
 
-from .history import FOREVER, Changed, Claimed, Event, Released, Renewed, Seen, Settled, Stepped
+from .history import FOREVER, Changed, Claimed, Event, OfJob, Released, Renewed, Seen, Settled, Stepped
 
 
 class Breach(NamedTuple):
@@ -70,6 +71,13 @@ def versions(events: Iterable[Event]) -> Iterator[tuple[Seen, Seen, list[Event]]
         before, between = event, []
 
 
+def both(before: Seen, after: Seen) -> tuple[JobRecord, JobRecord]:
+    """Return the records of two versions that `versions` has yielded."""
+    assert before.record is not None
+    assert after.record is not None
+    return before.record, after.record
+
+
 class Lease:
     """A claim, how long it lasted, and how it came to an end."""
 
@@ -86,11 +94,11 @@ class Lease:
 
     def until_as_of(self, moment: float) -> float:
         """Return how long it lasted by what had been granted until then."""
-        return max(until for at, until in self.extensions if at <= moment)
+        return max((until for at, until in self.extensions if at <= moment), default=self.claim.until)
 
     def extended_as_of(self, moment: float) -> float:
         """Return when it was granted or extended last, until then."""
-        return max(at for at, _ in self.extensions if at <= moment)
+        return max((at for at, _ in self.extensions if at <= moment), default=self.claim.at)
 
     @property
     def ran_out(self) -> bool:
@@ -98,8 +106,15 @@ class Lease:
         return self.ended > self.until
 
 
-def leases(events: Iterable[Event]) -> list[Lease]:
+def leases(events: OfJob) -> Sequence[Lease]:
     """Return all leases that were granted on a job, in their order."""
+    if "leases" not in events.made:
+        events.made["leases"] = _leases(events)
+    made: Sequence[Lease] = events.made["leases"]
+    return made
+
+
+def _leases(events: Iterable[Event]) -> list[Lease]:
     found: dict[int, Lease] = {}
     for life, event in lives(events):
         if is_deleted(event):

@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from . import rules_of_bodies as bodies
+from . import rules_of_fire_times as fire_times
+from . import rules_of_liveness as liveness
+from . import rules_of_outcomes as outcomes
+from . import rules_of_policies as policies
 from . import rules_of_storage as storage
 from . import rules_of_time as time
 from .breach import Breach
@@ -23,6 +27,8 @@ EVERYWHERE: Sequence[Rule] = (
     bodies.bodies_keep_apart,
     bodies.a_body_ends_before_its_lease,
     bodies.a_stopped_instance_is_silent,
+    outcomes.outcomes_tell_what_bodies_did,
+    outcomes.failures_are_tried_again,
     storage.nothing_is_claimed_early,
     time.all_is_well_in_the_end,
     time.peace_is_punctual,
@@ -37,11 +43,13 @@ LEASING: Sequence[Rule] = (
     bodies.repeats_have_a_reason,
     bodies.no_lease_runs_out_by_itself,
     bodies.a_removed_job_ends_its_body,
+    outcomes.poison_is_given_up,
     storage.records_are_well_formed,
     storage.tokens_grow,
     storage.leases_exclude_each_other,
     storage.stale_words_are_refused,
     storage.only_what_was_written_is_repeated,
+    storage.what_was_written_is_known,
     storage.occurrences_are_settled_once,
     storage.counters_are_exact,
     storage.pausing_wins,
@@ -51,8 +59,12 @@ LEASING: Sequence[Rule] = (
     storage.the_pointer_never_goes_back,
     storage.one_shots_run_once,
     storage.joining_changes_nothing,
-    storage.no_fire_time_gets_lost,
+    fire_times.no_fire_time_gets_lost,
+    fire_times.what_is_set_begins_with_the_next,
+    policies.misfires_follow_their_policy,
+    policies.overlaps_follow_their_policy,
     time.take_over_is_prompt,
+    liveness.what_is_due_is_claimed,
 )
 """What a storage with the leasing verbs promises."""
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from chrono_async import JobRecord
+from chrono_async import JobRecord, Retry
 from chrono_async.policies import Missed
 
 FOREVER = float("inf")
@@ -50,6 +50,8 @@ class Claimed(NamedTuple):
     again: bool = False
     reasked: bool = False
     """Whether the same owner had asked before, and had heard nothing."""
+    asked: float = FOREVER
+    """When its owner had asked for it first, if that is known: it was decided before."""
 
 
 class Refused(NamedTuple):
@@ -221,11 +223,34 @@ class Defect(NamedTuple):
 Event = Any
 
 
+class OfJob(list[Event]):
+    """The events that concern a job; what was made of them once is kept beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[str, Any] = {}
+
+
 class Traits(NamedTuple):
     """What the checker must know of a job beside what its record says."""
 
     is_short: bool
     """Its body is always done before the next fire time, and never fails to end."""
+    tries: int = 1
+    """How often a run that fails is tried in all."""
+    pause: float = 0.0
+    """Seconds between two tries at the least."""
+    timeout: float | None = None
+    """Seconds that a try may take."""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], *, is_short: bool) -> "Traits":
+        """Return what a job's options say, and how its body behaves."""
+        retry = options.get("max_retries", 0)
+        if isinstance(retry, Retry):
+            pause = 0.0 if retry.jitter else retry.delay.total_seconds()
+            return cls(is_short, 1 + retry.max_retries, pause, options.get("timeout"))
+        return cls(is_short, 1 + retry, timeout=options.get("timeout"))
 
 
 _GRAVE_VERBS = frozenset({"claim", "renew", "settle", "release"})
@@ -242,6 +267,8 @@ class History:
     patience: float
     """How long a call of the storage is waited for."""
     has_eight_methods: bool = False
+    is_on_rows: bool = False
+    """Whether a verb takes several messages, each of which can be late by itself."""
     storm_ends: float = FOREVER
     judged_from: float = FOREVER
     """When all that was wrong must have been made good."""
@@ -260,9 +287,12 @@ class History:
         return (event for event in self.events if type(event) in kinds)
 
     @cached_property
-    def by_job(self) -> dict[str, list[Event]]:
+    def by_job(self) -> dict[str, OfJob]:
         """The events that concern a job, in order; that the storage's clock was set concerns all."""
-        found: dict[str, list[Event]] = {event.job: [] for event in self.events if hasattr(event, "job")}
+        found: dict[str, OfJob] = {}
+        for event in self.events:
+            if hasattr(event, "job") and event.job not in found:
+                found[event.job] = OfJob()
         for event in self.events:
             if type(event) is Stepped:
                 for events in found.values():

@@ -39,7 +39,8 @@ class Job:
     @property
     def traits(self) -> Traits:
         """What the checker must know."""
-        return Traits(is_short=self.lasts[1] < 1 and not (self.stubborn or self.fails or self.kills))
+        is_short = self.lasts[1] < 1 and not (self.stubborn or self.fails or self.kills)
+        return Traits.of(self.options, is_short=is_short)
 
 
 class Place(NamedTuple):

@@ -17,9 +17,9 @@ _A_MOMENT = 0.5
 """Seconds within which what is to happen at once has happened."""
 
 
-_LONG_WAY = 3.1
+LONG_WAY = 3.1
 """Seconds that a message is on its way at the most."""
-_LONG_PAUSE = 13.0
+LONG_PAUSE = 13.0
 """The longest pause between two questions after any outage of these worlds."""
 _GRAVE = frozenset({"cut", "outage", "frozen", "died", "stopping", "giving up"})
 _MISHAPS = frozenset({"refused", "answer lost", "hangs", "done then hangs", "slow"})
@@ -44,6 +44,15 @@ def bodies_of(history: History) -> dict[str, list[Body]]:
             found[began.job].append(Body(began, deaths.get(began.who, FOREVER), "died"))
         else:
             found[began.job].append(Body(began, end.at, end.how))
+    return found
+
+
+def bodies_by_token(history: History) -> dict[tuple[str, int], list[Body]]:
+    """Return the bodies that were begun under each token of a job: the tries of an attempt."""
+    found: dict[tuple[str, int], list[Body]] = defaultdict(list)
+    for job, bodies in bodies_of(history).items():
+        for body in bodies:
+            found[job, body.began.token].append(body)
     return found
 
 
@@ -160,7 +169,7 @@ def a_removed_job_ends_its_body(history: History) -> Iterator[Breach]:
             if removed is None or body.began.stubborn or body.how == "died":
                 continue
             bound = removed + history.ttl / 3 + _A_MOMENT + history.moment
-            if body.ended > bound and not history.disturbances(body.began.who, removed - _LONG_WAY, bound):
+            if body.ended > bound and not history.disturbances(body.began.who, removed - LONG_WAY, bound):
                 yield Breach(body.ended, job, f"it was removed at {removed:.3f}, and went on on {body.began.who}")
 
 
@@ -214,8 +223,10 @@ def no_lease_runs_out_by_itself(history: History) -> Iterator[Breach]:
     question, or shortly before (the pauses between their questions have grown then, to a lease's length in these worlds
     of short leases); those of which two messages or more have met with a mishap, since one is asked again; bodies that
     ignored that they were cancelled for want of trust, whose lease may have been renewed meanwhile all the same; and
-    leases that a storage's clock, set meanwhile, has cut short.
+    leases that a storage's clock, set meanwhile, has cut short. Where a verb takes several messages, answers that come
+    late, one by one, are as bad as a cut.
     """
+    is_grave = _GRAVE | {"fading"} if history.is_on_rows else _GRAVE
     stubborn = {(began.job, began.token) for began in history.of(Began) if began.stubborn}
     for job, events in history.by_job.items():
         for lease in leases(events):
@@ -224,8 +235,8 @@ def no_lease_runs_out_by_itself(history: History) -> Iterator[Breach]:
             who, begin = lease.claim.who, lease.until - history.ttl
             if history.was_set(begin, lease.until):
                 continue
-            grave = history.disturbances(who, begin - _LONG_PAUSE, lease.until, _GRAVE)
-            strikes = history.disturbances(who, begin - _LONG_WAY, lease.until, _MISHAPS)
+            grave = history.disturbances(who, begin - LONG_PAUSE, lease.until, is_grave)
+            strikes = history.disturbances(who, begin - LONG_WAY, lease.until, _MISHAPS)
             if not grave and len(strikes) < 2:
                 yield Breach(lease.until, job, f"token {lease.claim.token} of {who} ran out; it had met with {strikes}")
 

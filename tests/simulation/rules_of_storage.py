@@ -9,10 +9,12 @@ from itertools import pairwise
 
 from chrono_async import JobRecord
 from chrono_async.models import JobStatus
-from chrono_async.policies import COUNT_LIMIT
 
-from .breach import Breach, fire_times, is_created, is_deleted, is_done, is_set, leases, lives, schedule_of, versions
+from .breach import Breach, both, is_created, is_deleted, is_done, is_set, leases, lives, versions
 from .history import Advanced, Changed, Claimed, Event, History, Released, Renewed, Seen, Settled
+
+_ROWS = 18
+"""So many rows of a job, and two that are just being written, any storage remembers."""
 
 
 def nothing_is_claimed_early(history: History) -> Iterator[Breach]:
@@ -86,6 +88,25 @@ def only_what_was_written_is_repeated(history: History) -> Iterator[Breach]:
                 written.add(event.token)
             elif type(event) is Settled and event.verdict == "repeated" and event.token not in written:
                 yield Breach(event.at, job, f"the outcome of token {event.token} was never written")
+
+
+def what_was_written_is_known(history: History) -> Iterator[Breach]:
+    """
+    The storage never says "stale" of what it has written in this life of the job.
+
+    Judged as long as its history is sure to have the row: it remembers twenty of a job at the least.
+    """
+    for job, events in history.by_job.items():
+        rows_since: dict[int, int] = {}
+        for event in events:
+            if is_deleted(event):
+                rows_since.clear()
+            elif type(event) is Settled and event.verdict == "stale" and rows_since.get(event.token, _ROWS) < _ROWS:
+                yield Breach(event.at, job, f"the outcome of token {event.token} had been written")
+            elif type(event) in {Settled, Released, Advanced, Claimed}:
+                rows_since = {token: rows + 2 for token, rows in rows_since.items() if rows < _ROWS}
+                if is_done(event):
+                    rows_since[event.token] = 0
 
 
 def occurrences_are_settled_once(history: History) -> Iterator[Breach]:
@@ -176,7 +197,7 @@ def rescheduling_wins(history: History) -> Iterator[Breach]:
     for job, events in history.by_job.items():
         revisions = {lease.claim.token: lease.claim.revision for lease in leases(events)}
         for before, after, between in versions(events):
-            old, new = _both(before, after)
+            old, new = both(before, after)
             for event in between:
                 is_old = is_done(event) and revisions.get(event.token) != old.revision
                 if is_old and old.next_run != new.next_run:
@@ -187,7 +208,7 @@ def the_pointer_never_goes_back(history: History) -> Iterator[Breach]:
     """Unless a user or new code has set it (I13)."""
     for job, events in history.by_job.items():
         for before, after, between in versions(events):
-            old, new = _both(before, after)
+            old, new = both(before, after)
             if not any(map(is_set, between)) and _is_earlier(new.next_run, old.next_run):
                 yield Breach(after.at, job, f"{old.next_run} became {new.next_run} by {after.by}")
 
@@ -239,56 +260,10 @@ def joining_changes_nothing(history: History) -> Iterator[Breach]:
     for job, events in history.by_job.items():
         for before, after, between in versions(events):
             if after.by == "register" and type(between[-1]) is Changed and between[-1].verdict == "joined":
-                old, new = map(_kept, _both(before, after))
+                old, new = map(_kept, both(before, after))
                 if old != new:
                     yield Breach(after.at, job, f"joining made {new} of {old}")
 
 
 def _kept(record: JobRecord) -> tuple[object, ...]:
     return (record.next_run, record.revision, record.paused, record.run_count, record.token, record.owner)
-
-
-def no_fire_time_gets_lost(history: History) -> Iterator[Breach]:
-    """
-    Each fire time that the pointer passes was run, or is reported as missed or as skipped, in the same write (I20).
-
-    Excused: what an at-most-once run has folded into it, which its outcome reports, if there is one; what `max_runs`
-    has put an end to; runs of a schedule that the job has no more, which move no pointer; and more fire times than are
-    counted, as an hour holds of a busy job.
-    """
-    for job, events in history.by_job.items():
-        claims = {lease.claim.token: lease.claim for lease in leases(events)}
-        for before, after, between in versions(events):
-            old, new = _both(before, after)
-            if old.next_run is None or new.next_run is None or old.next_run == new.next_run:
-                continue
-            begin, told = _accounted(old.next_run, between, claims)
-            schedule = schedule_of(new.schedule.bound) if new.schedule is not None else None
-            if told is None or schedule is None:
-                continue
-            passed = len(fire_times(schedule, begin, new.next_run))
-            if passed != told and not passed > told > COUNT_LIMIT:
-                text = f"from {old.next_run} to {new.next_run} it passed {passed} fire times and told of {told}"
-                yield Breach(after.at, job, text)
-
-
-def _accounted(pointer: datetime, between: list[Event], claims: dict[int, Claimed]) -> tuple[datetime, int | None]:
-    """Return from where on the pointer's move is accounted for, and how many fire times were told of."""
-    if any(map(is_set, between)):
-        return pointer, None
-    for event in between:
-        if is_done(event) and not event.manual:
-            had_moved = claims[event.token].moves
-            told = (event.skipped,) if had_moved else (event.missed, event.skipped)
-            return pointer, (not had_moved) + sum(missed.count for missed in told if missed is not None)
-        if type(event) is Claimed and event.moves:
-            return event.fire_time, 1
-        if type(event) is Advanced and event.done:
-            return pointer, 0 if event.missed is None else event.missed.count
-    return pointer, 0
-
-
-def _both(before: Seen, after: Seen) -> tuple[JobRecord, JobRecord]:
-    assert before.record is not None
-    assert after.record is not None
-    return before.record, after.record

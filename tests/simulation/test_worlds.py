@@ -11,7 +11,7 @@ from .checker import check, report
 from .history import line
 from .sometimes import SOMETIMES, seen_in
 from .world import simulate
-from .worlds import RULES
+from .worlds import RULES, is_of_rows
 
 ROOT = Path(__file__).parents[2]
 CHUNK = 10
@@ -46,8 +46,8 @@ TELLING = {3, 9, 16, 36, 75, 81}
 long = pytest.mark.long
 
 
-def _judge(seed: int, *, eight_methods: bool) -> None:
-    history = simulate(seed, eight_methods=eight_methods)
+def _judge(seed: int, *, eight_methods: bool = False, on_rows: bool = False) -> None:
+    history = simulate(seed, eight_methods=eight_methods, on_rows=on_rows)
     verdicts = check(history, RULES[eight_methods])
     assert not verdicts, report(seed, history, verdicts)
 
@@ -56,7 +56,7 @@ def _judge(seed: int, *, eight_methods: bool) -> None:
 def test_every_rule_holds_in_every_world(first: int) -> None:
     """With the leasing verbs: instances die, freeze, are cut off, and users change everything all the while."""
     for seed in range(first, first + CHUNK):
-        _judge(seed, eight_methods=False)
+        _judge(seed, on_rows=is_of_rows(seed, eight_methods=False))
 
 
 @pytest.mark.parametrize("first", [*SMALL_WORLDS[:2], *(pytest.param(first, marks=long) for first in SMALL_WORLDS[2:])])
@@ -84,11 +84,11 @@ def test_each_interesting_thing_happens() -> None:
     assert not missing
 
 
-def _history_in_another_process(seed: int, hash_seed: str) -> str:
+def _history_in_another_process(seed: int, hash_seed: str, *, on_rows: bool) -> str:
     code = (
         "from tests.simulation.world import simulate\n"
         "from tests.simulation.history import line\n"
-        f"print('\\n'.join(map(line, simulate({seed}).events)))"
+        f"print('\\n'.join(map(line, simulate({seed}, on_rows={on_rows}).events)))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
@@ -97,9 +97,10 @@ def _history_in_another_process(seed: int, hash_seed: str) -> str:
     return run.stdout.removesuffix("\n")
 
 
-def test_a_seed_decides_everything() -> None:
+@pytest.mark.parametrize("on_rows", [False, True])
+def test_a_seed_decides_everything(on_rows: bool) -> None:
     """Twice in this process, and in two others whose sets are in another order: or no failure could be looked into."""
-    here, again = ["\n".join(map(line, simulate(7).events)) for _ in range(2)]
+    here, again = ["\n".join(map(line, simulate(7, on_rows=on_rows).events)) for _ in range(2)]
     assert here == again
-    assert _history_in_another_process(7, "1") == here
-    assert _history_in_another_process(7, "2") == here
+    assert _history_in_another_process(7, "1", on_rows=on_rows) == here
+    assert _history_in_another_process(7, "2", on_rows=on_rows) == here

@@ -60,15 +60,26 @@ class Witness:
         self._asked: set[tuple[str, str, datetime]] = set()
         self._sent: Counter[tuple[str, str, datetime]] = Counter()
         self._leases: dict[tuple[str, int], float] = {}
+        self._first_asked: dict[tuple[str, str, datetime], float] = {}
+        self.as_of: float | None = None
+        """When what is noted was so, if that was before."""
 
     def note_sent(self, requests: Sequence[ClaimRequest], owner: str) -> None:
         """Remember that claims are on their way: who sends them again has heard nothing of the first ones."""
         self._sent.update((owner, request.job_id, request.fire_time) for request in requests)
+        self.note_asked(requests, owner, self.clock.boot())
+
+    def note_asked(self, requests: Sequence[ClaimRequest], owner: str, at: float) -> None:
+        """Remember when claims were asked for, if they had not been before."""
+        for request in requests:
+            self._first_asked.setdefault((owner, request.job_id, request.fire_time), at)
 
     async def perform(self, who: str, storage: Any, verb: str, *args: Any, **kwargs: Any) -> Any:
         """Call the storage, and note what came of it."""
         call: Coroutine[Any, Any, Any] = getattr(storage, verb)(*args, **kwargs)
         held = {lease: self._holds(lease) for lease in _leases_in(verb, args)}
+        if verb == "claim":
+            self.note_asked(*args[:2], self.clock.boot())
         answer = await call
         if verb in self._notes:
             getattr(self, f"_note_{verb}")(who, answer, held, *args, **kwargs)
@@ -77,7 +88,8 @@ class Witness:
         return answer
 
     def _note(self, kind: Any, *values: Any) -> None:
-        self.history.events.append(kind(self.clock.boot(), *values))
+        at = self.clock.boot() if self.as_of is None else self.as_of
+        self.history.events.append(kind(at, *values))
 
     def _holds(self, lease: Lease) -> bool:
         record = self._records().get(lease.job_id)
@@ -114,20 +126,27 @@ class Witness:
             name = (owner, request.job_id, request.fire_time)
             reasked = name in self._asked or self._sent[name] > 1
             if isinstance(verdict, Granted):
-                self._note_grant(who, request, verdict, answer.now, ttl, reasked=reasked)
+                self._note_grant(who, request, verdict, (answer.now, ttl), (reasked, self._first_asked[name]))
             else:
                 self._note(Refused, who, request.job_id, type(verdict).__name__.lower(), reasked)
             self._asked.add(name)
 
     def _note_grant(
-        self, who: str, request: ClaimRequest, granted: Granted, now: datetime, ttl: timedelta, *, reasked: bool
+        self,
+        who: str,
+        request: ClaimRequest,
+        granted: Granted,
+        terms: tuple[datetime, timedelta],
+        asked_before: tuple[bool, float],
     ) -> None:
+        now, ttl = terms
         job, token, until = request.job_id, granted.lease.token, self.clock.boot() + ttl.total_seconds()
         again = (job, token) in self._granted
         self._granted.add((job, token))
         self._leases[job, token] = until
         asked = (request.manual, request.next_run, request.revision, request.moves, request.frees)
-        self._note(Claimed, who, job, request.fire_time, token, granted.attempt, *asked, now, until, again, reasked)
+        told = (token, granted.attempt, *asked, now, until, again, *asked_before)
+        self._note(Claimed, who, job, request.fire_time, *told)
 
     def _note_renew(self, who: str, answer: RenewAnswer, _: Any, leases: Sequence[Lease], ttl: timedelta) -> None:
         now = self.clock.boot()

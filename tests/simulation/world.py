@@ -25,6 +25,7 @@ from .client import EightMethodClient, LeasingClient, NotingStorage
 from .faults import Nemesis
 from .history import Defect, History, Lived, Stepped
 from .jobs import Deploys, Place, body_of, draw_jobs
+from .ledger import LedgerClient, RowServer
 from .loop import ProcessLoop, spawn
 from .network import Network
 from .server import TTL, ServerStorage
@@ -34,6 +35,8 @@ from .witness import NOTED, Witness
 POLL, PATIENCE = 2.0, 2.0
 STORM, RECOVERY, CALM = 50.0, 45.0, 12.0
 """Seconds of faults, of recovering from them, and of peace in which all must be well."""
+_A_LEDGERS_MOMENT = 0.3
+"""By how many seconds more things may be late where a verb takes several messages."""
 
 _LOGGER = logging.getLogger("chrono_async")
 
@@ -126,12 +129,13 @@ def _name_of(task: "asyncio.Task[Any]") -> str:
 class World:
     """Instances, their storage, and what befalls them."""
 
-    def __init__(self, seed: int, *, eight_methods: bool = False) -> None:
-        self.seed, self.has_eight_methods = seed, eight_methods
+    def __init__(self, seed: int, *, eight_methods: bool = False, on_rows: bool = False) -> None:
+        self.seed, self.has_eight_methods, self.is_on_rows = seed, eight_methods, on_rows
         concerns = ("world", "network", "nemesis", "users", "bodies", "server", "deploys", "drivers")
         self.dice = {concern: random.Random(f"{seed} {concern}") for concern in concerns}
         self.loop = ProcessLoop(seed=seed)
-        self.history = History(TTL, POLL, PATIENCE, has_eight_methods=eight_methods)
+        self.history = History(TTL, POLL, PATIENCE, has_eight_methods=eight_methods, is_on_rows=on_rows)
+        self.history.moment = _A_LEDGERS_MOMENT if on_rows else 0.0
         self.is_calm = self.is_over = False
         self.numbers = itertools.count()
         self.server_clock, self._ahead = VirtualClock(loop=self.loop), 0.0
@@ -149,6 +153,10 @@ class World:
         if self.has_eight_methods:
             self.storage = EightMethodStorage(self.server_clock)
             at_storage = Witness(self.history, self.server_clock, lambda: self.storage.jobs, notes=frozenset())
+        elif self.is_on_rows:
+            self.storage = RowServer(self.server_clock)
+            records = self.storage.records
+            at_storage = Witness(self.history, self.server_clock, lambda: records, notes=NOTED)
         else:
             kind = ServerStorage if self.sets_clock else InMemoryStorage
             self.storage = kind(clock=self.server_clock, history=1000)
@@ -169,6 +177,8 @@ class World:
 
     def way_to_storage(self, process: Process) -> Any:
         """Return what an instance calls its storage."""
+        if self.is_on_rows:
+            return LedgerClient(process.who, self.network, self.witness, self.storage, process.clock)
         kind = EightMethodClient if self.has_eight_methods else LeasingClient
         client = kind(process.who, self.network, self.witness, self.storage)
         if not self.has_eight_methods:
@@ -272,9 +282,9 @@ def _listening(world: World) -> Any:
         _LOGGER.propagate = propagates
 
 
-def simulate(seed: int, *, eight_methods: bool = False) -> History:
+def simulate(seed: int, *, eight_methods: bool = False, on_rows: bool = False) -> History:
     """Let a world live, and return what happened in it."""
-    world = World(seed, eight_methods=eight_methods)
+    world = World(seed, eight_methods=eight_methods, on_rows=on_rows)
     with _listening(world), asyncio.Runner(loop_factory=lambda: world.loop) as runner:
         try:
             runner.run(world.live())
@@ -282,6 +292,7 @@ def simulate(seed: int, *, eight_methods: bool = False) -> History:
             raise AssertionError(f"seed {seed}: a storage error escaped: {error!r}") from error
         finally:
             runner.run(world.clear_away())
+    world.history.events.sort(key=lambda event: event.at)  # what a ledger has only read is noted afterwards
     return world.history
 
 
