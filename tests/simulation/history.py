@@ -284,7 +284,16 @@ class History:
 
     def of(self, *kinds: type[Event]) -> Iterator[Any]:
         """Return the events of these kinds, in order."""
+        if len(kinds) == 1:
+            return iter(self._by_kind[kinds[0]])
         return (event for event in self.events if type(event) in kinds)
+
+    @cached_property
+    def _by_kind(self) -> Mapping[type[Event], list[Event]]:
+        found: dict[type[Event], list[Event]] = defaultdict(list)
+        for event in self.events:
+            found[type(event)].append(event)
+        return found
 
     @cached_property
     def by_job(self) -> dict[str, OfJob]:

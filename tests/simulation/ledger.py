@@ -32,7 +32,7 @@ from .network import Network
 from .server import TTL
 from .witness import NOTED, Witness
 
-_BURY_AT = COLUMNS.index("bury_at")
+_DUE_AT, _BURY_AT = COLUMNS.index("due_at"), COLUMNS.index("bury_at")
 
 
 class Page(NamedTuple):
@@ -103,7 +103,8 @@ class RowServer:
         dead = [job_id for job_id, end in ends.items() if end is not None and end <= at.boot * 1_000_000]
         if dead:
             return Page(at.now, dead)
-        stored = self._stored([job_id for job_id in self.rows if job_id not in exclude])
+        times = {job_id: row[_DUE_AT] for job_id, (_, row) in self.rows.items() if job_id not in exclude}
+        stored = self._stored([job_id for job_id, when in times.items() if when is not None and when < at.now + ahead])
         dues = (_due(found.kept, at) for found in stored.values())
         found = sorted((due for due in dues if due is not None and due.when < at.now + ahead), key=place_of)
         found = [due for due in found if after is None or place_of(due) > place_of(after)]
