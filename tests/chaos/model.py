@@ -17,6 +17,7 @@ from chrono_async.errors import ChronoError
 from chrono_async.models import RunRecord
 from chrono_async.storage._table.history import History
 from chrono_async.storage._table.shelf import Lock, Moment
+from chrono_async.storage._table.table import Table
 from tests.simulation.network import performed
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -101,6 +102,10 @@ class Model(InMemoryStorage):
 
     def _moment(self) -> Moment:
         return self.at
+
+    @property
+    def _table(self) -> Table:
+        return self._kept  # it is asked step by step, without an event loop
 
     @property
     def records(self) -> dict[str, JobRecord]:
