@@ -34,7 +34,7 @@ BESIDE = {("durations", "errors"), ("options", "events")}
 
 DOORS = {
     "aiofiles": {"storage/_file/steps.py"},
-    "anyio": {"_threads.py", "engine/signals.py", "engine/runner.py", "storage/_portable/asked.py"},
+    "anyio": {"_threads.py", "engine/signals.py", "storage/_portable/asked.py"},
     "asyncpg": {"storage/_postgres/"},
     "filelock": {"storage/_file/commit.py"},
     "pydantic": {"schedules/", "policies.py", "options.py", "storage/_file/"},

@@ -51,6 +51,8 @@ class Run:
     arguments: str = ""
     task: asyncio.Task[None] | None = None
     why_cancelled: Why | None = None
+    is_queued: bool = False
+    """It waits until a thread is free, or did so until it was cancelled."""
     is_spent: bool = False
     """No more tries: a thread outlived its time, or the lease was found to be lost."""
     written: Outcome | None = None
@@ -71,8 +73,8 @@ class Run:
             self.why_cancelled = why
             if why is Why.LEASE_LOST and self.lost is not None:
                 self.lost.set()
-            if self.task is not None and self.started is not None:  # one that has not begun looks by itself
-                self.task.cancel(str(why))
+            if self.task is not None and (self.started is not None or self.is_queued):
+                self.task.cancel(str(why))  # one that is about to begin looks by itself
 
     @property
     def run_id(self) -> str:

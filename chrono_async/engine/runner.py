@@ -7,12 +7,10 @@ The body's every ending is caught here, `SystemExit` too: it harms only itself. 
 import asyncio
 import inspect
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
-
-from anyio import CapacityLimiter
 
 from .._threads import call_in_thread
 from ..errors import StorageError
@@ -39,7 +37,7 @@ class Runner:
     def __init__(self, state: State, settler: Settler) -> None:
         self._state, self._settler = state, settler
         self._of_task: dict[asyncio.Task[None], Run] = {}  # which costs a run less than a function of its own
-        self._threads: CapacityLimiter | None = None
+        self._threads = asyncio.Semaphore(state.settings.max_threads)
 
     def start(self, run: Run) -> None:
         """Begin a granted run; one that came too late to begin is given back."""
@@ -62,19 +60,40 @@ class Runner:
 
     async def _run(self, run: Run) -> None:
         context.enter(run, self._state)
-        error: BaseException | None = self._refusal(run)
-        if error is None:
-            self._begin(run)
-            try:
-                error = await self._try_until_done(run)
-            except asyncio.CancelledError as cancelled:  # in a pause between tries
-                error = cancelled
+        try:
+            error = await self._try_until_done(run)
+        except asyncio.CancelledError as cancelled:  # in a pause between tries, or before a thread was free
+            error = cancelled
         self._end(run, error)
 
-    def _begin(self, run: Run) -> None:
-        run.started = self._state.time.now()
-        if not self._state.bus.is_silent:
-            self._state.bus.tell(RunStarted(run.started, run.job.id, run.fire_time, run.attempt, run.manual))
+    async def _try_until_done(self, run: Run) -> BaseException | None:
+        """Try, and try again as the job's options say. Returns what the last try raised."""
+        while True:
+            error = await (self._try(run) if run.job.is_async else self._try_in_turn(run))
+            if error is None or await self._has_written(run) or not _wants_retry(run, error):
+                return error
+            if not await self._reaches_next_try(run):
+                return error
+
+    async def _try_in_turn(self, run: Run) -> BaseException | None:
+        """Try when a thread is free: until then nothing has begun, and its time does not run."""
+        run.is_queued = True
+        await self._threads.acquire()
+        run.is_queued = False
+        try:
+            return await self._try(run)
+        finally:
+            self._threads.release()
+
+    async def _try(self, run: Run) -> BaseException | None:
+        """Call the function once, if it may be called at all."""
+        refusal = self._refusal(run)
+        if refusal is not None:
+            return refusal
+        if run.started is None:
+            self._begin(run)
+        run.tries += 1
+        return await self._try_once(run)
 
     def _refusal(self, run: Run) -> asyncio.CancelledError | None:
         """Say why the body must not be called now, if so: the run is cancelled, or its lease is trusted no more."""
@@ -82,18 +101,10 @@ class Runner:
             self._state.lose(run)
         return None if run.why_cancelled is None else asyncio.CancelledError(str(run.why_cancelled))
 
-    async def _try_until_done(self, run: Run) -> BaseException | None:
-        """Try, and try again as the job's options say. Returns what the last try raised."""
-        while True:
-            run.tries += 1
-            error = await self._try_once(run)
-            if error is None or await self._has_written(run) or not _wants_retry(run, error):
-                return error
-            if not await self._reaches_next_try(run):
-                return error
-            refusal = self._refusal(run)
-            if refusal is not None:
-                return refusal
+    def _begin(self, run: Run) -> None:
+        run.started = self._state.time.now()
+        if not self._state.bus.is_silent:
+            self._state.bus.tell(RunStarted(run.started, run.job.id, run.fire_time, run.attempt, run.manual))
 
     async def _try_once(self, run: Run) -> BaseException | None:
         """Call the function once. A timeout is a `TimeoutError`, whatever the body made of being cancelled."""
@@ -113,22 +124,11 @@ class Runner:
         if run.job.is_async:
             await run.job.func(*args, **kwargs)
             return
-        answer = await self._call_in_thread(run, args, kwargs)
-        if inspect.isawaitable(answer):  # a plain function that hands back a coroutine, such as a lambda
-            await answer
-
-    async def _call_in_thread(self, run: Run, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Call a plain function when a thread is free: until then it can be cancelled like any other run."""
-        if self._threads is None:
-            self._threads = CapacityLimiter(self._state.settings.max_threads)
-        async with self._threads:
-            refusal = self._refusal(run)
-            if refusal is not None:
-                raise refusal
-            answer, error = await _hear_out(run, partial(run.job.func, *args, **kwargs))
+        answer, error = await _hear_out(run, partial(run.job.func, *args, **kwargs))
         if error is not None:
             raise error
-        return answer
+        if inspect.isawaitable(answer):  # a plain function that hands back a coroutine, such as a lambda
+            await answer
 
     async def _reaches_next_try(self, run: Run) -> bool:
         """Wait for the next try; False if it is not to be here: the pause outlasts the lease, or the drain comes."""

@@ -98,25 +98,19 @@ class Session:
 
     async def _drain(self, loop: asyncio.Task[None]) -> list[Run]:
         """Let what runs finish, or cancel it when time is up; write it down. Returns the runs that would not end."""
-        await self._until_nothing_is_claimed(loop)
+        await self._until_done_or_cut([loop])
         bodies = [run.task for run in self.state.runs if run.task is not None and not run.task.done()]
         await self._until_done_or_cut(bodies)
         for run in self.state.runs:
             if not run.is_body_done:
                 run.cancel(Why.STOPPING)
-        if bodies:
-            await asyncio.wait(bodies, timeout=_LAST_WORDS)
+        await asyncio.wait([loop, *bodies], timeout=_LAST_WORDS)
+        await _end([loop])  # which may wait for the answer to a claim
         await self._write_down()
         leaked = [run for run in self.state.runs if not run.is_body_done]
         if leaked:
             _logger.warning("these jobs would not end when they were cancelled: %s", [run.job.id for run in leaked])
         return leaked
-
-    async def _until_nothing_is_claimed(self, loop: asyncio.Task[None]) -> None:
-        """Let the run loop hear the answer to what it has asked; when time is up, for a last moment only."""
-        await self._until_done_or_cut([loop])
-        await asyncio.wait([loop], timeout=_LAST_WORDS)
-        await _end([loop])
 
     async def _until_done_or_cut(self, tasks: list[asyncio.Task[None]]) -> None:
         if not tasks:

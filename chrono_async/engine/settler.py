@@ -55,7 +55,8 @@ class Settler:
 
     def release(self, run: Run, row: RunRecord | None = None) -> None:
         """Take in a run that is to be given back: for a later try, or because this instance stops."""
-        tries = run.tries if run.not_before or run.started is None else 0  # one that was cut begins anew
+        is_between_tries = run.not_before is not None or run.started is None or run.is_queued
+        tries = run.tries if is_between_tries else 0  # one that was cut begins anew
         self._put(_Ended(run, Release(run.lease, run.not_before, tries, row)))
 
     def drop(self, run: Run) -> None:

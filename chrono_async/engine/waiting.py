@@ -88,9 +88,12 @@ async def _look_around(state: State, wanted: _Wanted) -> JobResult | None:
         is_new = row.finished > since and row.instance_id != state.settings.instance_id
         if row.run_id == run.run_id if run is not None else is_new or (is_finished and record.run_count):
             return state.results.find(job_id, row.run_id) or _told(row, row.finished)
-    if run is not None and not is_here and _is_over(record, run):
+    if run is None or is_here or not _is_over(record, run):
+        return None
+    known = state.results.find(job_id, run.run_id)  # it may have ended meanwhile
+    if known is None:
         raise RunNotFoundError(job_id, run.run_id)
-    return None
+    return known
 
 
 def _is_over(record: JobRecord, run: _Named) -> bool:

@@ -88,4 +88,4 @@ def without_password(url: str) -> str:
     return _PASSWORD.sub(r"\1\2***", url)
 
 
-_PASSWORD = re.compile(r"(://[^/@:]*:).*(?=@)|(\bpassword=)[^&\s]*")
+_PASSWORD = re.compile(r"(://[^/@:]*:).*(?=@)|((?:^|[?&\s])[^=&\s]*password=)[^&]*", re.DOTALL)

@@ -28,6 +28,7 @@ from ._doors import checked, in_utc, shifted
 from ._file.codec import Codec
 from ._file.steps import Result, Steps, Verb
 from ._hints import Hints
+from ._ledger.bounds import Bounds
 from ._table.shelf import Alignment, Moment
 from ._table.table import Table
 
@@ -44,7 +45,8 @@ class FileStorage:
         self, path: str | PathLike[str], *, clock: Clock | None = None, history: int = 20, total_history: int = 2_000
     ) -> None:
         self.path: Path = Path(path)
-        codec = Codec(self.path, history=history, total_history=total_history)
+        of_job, total, _ = Bounds.checked(history, total_history, None)
+        codec = Codec(self.path, history=of_job, total_history=total)
         self._format = codec.format
         self._steps = Steps(self.path.absolute(), codec, clock or SystemClock())
         self._hints = Hints()

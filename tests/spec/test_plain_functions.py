@@ -10,7 +10,8 @@ from functools import partial
 
 import pytest
 
-from chrono_async import AsyncScheduler, JobStatus, current_run
+from chrono_async import AsyncScheduler, JobStatus, Retry, current_run
+from chrono_async.events import RunStarted
 from chrono_async.testing import Recorder
 
 WHO = ContextVar("WHO", default="nobody")
@@ -125,19 +126,40 @@ async def _with_all_threads_at_work(sim, scheduler, seconds):
     await sim.advance(1)
 
 
-async def test_out_of_time_before_its_turn_has_come_it_is_not_called_at_all(sim):
-    """It may be tried again, though: nothing of it has happened."""
-    calls = []
+async def test_its_time_runs_from_when_it_is_called(sim):
+    """Until its turn has come nothing has begun, and nothing is told."""
+    told = []
     async with AsyncScheduler(clock=sim.clock, max_threads=1) as s:
+        s.subscribe(told.append, RunStarted)
         await _with_all_threads_at_work(sim, s, 30)
         begin = sim.now
-        await s.add_one_shot_job("late", "", lambda: calls.append(sim.now), 1, timeout=5, max_retries=1)
+        await s.add_one_shot_job("late", "", sim.sleep_in_thread, 1, args=(4,), timeout=5)
+        await sim.advance(10)
+        assert [event.job_id for event in told] == ["busy"]
         result = await s.wait_for_job("late")
-        assert (result.status, result.retry_count) == (JobStatus.FAILED, 1)
-        assert isinstance(result.error, TimeoutError)
-        assert sim.now == begin + timedelta(seconds=1 + 5 + 5)
-        await sim.advance(60)
-    assert calls == []
+        assert (result.status, result.started) == (JobStatus.COMPLETED, begin + timedelta(seconds=30))
+    assert [event.job_id for event in told] == ["busy", "late"]
+
+
+async def test_who_waits_for_another_try_when_time_is_up_keeps_the_tries_it_has_had(sim):
+    calls = []
+
+    def fails():
+        calls.append(sim.now)
+        raise ValueError
+
+    scheduler = AsyncScheduler(clock=sim.clock, max_threads=1)
+    async with scheduler as s:
+        await s.add_one_shot_job("fails", "", fails, 1, max_retries=Retry(1, delay=5, jitter=0))
+        await sim.advance(2)
+        await s.add_one_shot_job("busy", "", sim.sleep_in_thread, 1, args=(60,))
+        await sim.advance(10)
+        await s.stop(timeout=1)
+        assert len(calls) == 1
+    await sim.advance(120)
+    async with scheduler as s:
+        assert (await s.wait_for_job("fails")).status is JobStatus.FAILED
+    assert len(calls) == 2
 
 
 async def test_removed_before_its_turn_has_come_it_is_not_called(sim):

@@ -9,11 +9,19 @@ import pytest
 import redis
 
 from chrono_async.errors import InvalidOptionError, StorageError
-from chrono_async.storage import InMemoryStorage, PostgresStorage, RedisStorage, SQLiteStorage, open_storage
+from chrono_async.storage import (
+    FileStorage,
+    InMemoryStorage,
+    PostgresStorage,
+    RedisStorage,
+    SQLiteStorage,
+    open_storage,
+)
 from chrono_async.storage._doors import without_password
 
 BOUNDED: list[Callable[..., Any]] = [
     InMemoryStorage,
+    partial(FileStorage, "jobs.yaml"),
     partial(SQLiteStorage, "jobs.db"),
     partial(PostgresStorage, "postgresql://host/db"),
     partial(RedisStorage, "redis://host"),
@@ -36,7 +44,7 @@ def test_a_bound_of_the_history_is_a_whole_number(make: Callable[..., Any], opti
         make(**{option: bad})
 
 
-@pytest.mark.parametrize("make", BOUNDED[1:], ids=named)
+@pytest.mark.parametrize("make", BOUNDED[2:], ids=named)
 @pytest.mark.parametrize("bad", [5, b"chrono", None], ids=named)
 def test_a_namespace_is_a_text(make: Callable[..., Any], bad: object) -> None:
     with pytest.raises(InvalidOptionError, match="namespace="):
@@ -162,7 +170,9 @@ def test_an_unsupported_url_is_shown_without_its_password(url: str) -> None:
         ("redis://:secret@host/0", "redis://:***@host/0"),
         ("postgresql://me@host/db", "postgresql://me@host/db"),
         ("postgresql://host/db?user=me&password=p%20w&x=y", "postgresql://host/db?user=me&password=***&x=y"),
-        ("host=h password=secret user=me", "host=h password=*** user=me"),
+        ("rediss://host/0?ssl_password=secret", "rediss://host/0?ssl_password=***"),
+        ("postgresql://me:se\ncret@host/db?sslpassword=my key", "postgresql://me:***@host/db?sslpassword=***"),
+        ("host=h password=secret user=me", "host=h password=***"),
         ("sqlite:a.db", "sqlite:a.db"),
     ],
 )
