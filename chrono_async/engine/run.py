@@ -53,6 +53,8 @@ class Run:
     why_cancelled: Why | None = None
     is_queued: bool = False
     """It waits until a thread is free, or did so until it was cancelled."""
+    has_thread: bool = False
+    """One of those that there may be at a time is kept for it."""
     is_spent: bool = False
     """No more tries: a thread outlived its time, or the lease was found to be lost."""
     written: Outcome | None = None

@@ -79,10 +79,15 @@ class Runner:
         """Try when a thread is free: until then nothing has begun, and its time does not run."""
         run.is_queued = True
         await self._threads.acquire()
-        run.is_queued = False
+        run.is_queued, run.has_thread = False, True
         try:
             return await self._try(run)
         finally:
+            self._leave_thread(run)
+
+    def _leave_thread(self, run: Run) -> None:
+        if run.has_thread:
+            run.has_thread = False
             self._threads.release()
 
     async def _try(self, run: Run) -> BaseException | None:
@@ -125,6 +130,7 @@ class Runner:
             await run.job.func(*args, **kwargs)
             return
         answer, error = await _hear_out(run, partial(run.job.func, *args, **kwargs))
+        self._leave_thread(run)
         if error is not None:
             raise error
         if inspect.isawaitable(answer):  # a plain function that hands back a coroutine, such as a lambda

@@ -78,6 +78,21 @@ async def test_one_that_hands_back_a_coroutine_is_awaited_on_the_loop(sim):
     assert seen == [(1, True), (2, True)]
 
 
+async def test_such_a_coroutine_holds_no_thread(sim):
+    """However long it goes on, other plain functions have their turn."""
+    begin, begun = sim.now, []
+
+    async def work(seconds):
+        begun.append(sim.now)
+        await sim.sleep(seconds)
+
+    async with AsyncScheduler(clock=sim.clock, max_threads=1) as s:
+        for number in range(3):
+            await s.add_one_shot_job(str(number), "", lambda: work(60), 1)
+        await sim.advance(30)
+    assert begun == [begin + timedelta(seconds=1)] * 3
+
+
 async def test_an_object_whose_call_is_a_coroutine_runs_on_the_loop(sim):
     seen = []
 
