@@ -62,7 +62,7 @@ class Runner:
         context.enter(run, self._state)
         try:
             error = await self._try_until_done(run)
-        except asyncio.CancelledError as cancelled:  # in a pause between tries, or before a thread was free
+        except asyncio.CancelledError as cancelled:  # between tries, or before the first
             error = cancelled
         self._end(run, error)
 
@@ -91,20 +91,19 @@ class Runner:
             self._threads.release()
 
     async def _try(self, run: Run) -> BaseException | None:
-        """Call the function once, if it may be called at all."""
-        refusal = self._refusal(run)
-        if refusal is not None:
-            return refusal
+        """Call the function once; `CancelledError` if it must not be called any more."""
+        self._check(run)
         if run.started is None:
             self._begin(run)
         run.tries += 1
         return await self._try_once(run)
 
-    def _refusal(self, run: Run) -> asyncio.CancelledError | None:
-        """Say why the body must not be called now, if so: the run is cancelled, or its lease is trusted no more."""
+    def _check(self, run: Run) -> None:
+        """Refuse to call the body of a run that is cancelled, or whose lease is trusted no more."""
         if run.why_cancelled is None and self._state.time.boot() >= run.trust_until:
             self._state.lose(run)
-        return None if run.why_cancelled is None else asyncio.CancelledError(str(run.why_cancelled))
+        if run.why_cancelled is not None:
+            raise asyncio.CancelledError(str(run.why_cancelled))
 
     def _begin(self, run: Run) -> None:
         run.started = self._state.time.now()
