@@ -23,6 +23,8 @@ from benchmarks import (
 from benchmarks._measure import Question, Row, Sample, line, versions
 from chrono_async import __version__
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +124,6 @@ def test_who_is_a_worker_too_needs_no_arguments_to_answer(name):
     assert done.stdout == f"{name}\n"
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("question", [durable_postgres.QUESTION, durable_redis.QUESTION])
 def test_two_processes_share_a_durable_burst(question):
     assert question.sample("chrono_async, two processes", 30)["ran"] == 30
