@@ -33,7 +33,7 @@ class _Ended(NamedTuple):
 
 
 class Settler:
-    """One task; nothing else settles or releases."""
+    """One task. Only a body settles besides, in a transaction of its own; see `settling_in`."""
 
     def __init__(self, state: State) -> None:
         self._state = state
