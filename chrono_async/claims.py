@@ -148,6 +148,8 @@ class Release(NamedTuple):
     tries: int = 0
     run: RunRecord | None = None
     """The row for a run that was cut short."""
+    move: PointerMove | None = None
+    """At most once: the claim has moved the pointer, and as the run has not begun it goes back to its fire time."""
 
 
 class RegisterVerdict(StrEnum):

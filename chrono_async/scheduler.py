@@ -115,7 +115,8 @@ class AsyncScheduler(JobDecorators):
         """
         Drain: claim nothing more, let what runs finish, give leases back. After `timeout` cancel what still runs.
 
-        A cancelled run is recorded as such and left due for the next instance or start, unless it is at most once.
+        A cancelled run is recorded as such and left due for the next instance or start, unless it is at most once and
+        has begun.
         Called from inside a job this asks for the end and returns at once, since the drain waits for that very job.
         `SchedulerStoppedError` if the scheduler does not run.
         """

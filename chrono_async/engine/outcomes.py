@@ -27,6 +27,13 @@ def outcome_of(run: Run, error: BaseException | None, finished: datetime, instan
     return Outcome(run.lease, row, pointer, skipped)
 
 
+def way_back(run: Run) -> PointerMove | None:
+    """Say where the pointer goes if the run is given back and its claim has moved it; None if that has not."""
+    if not run.at_most_once or run.manual:
+        return None
+    return PointerMove(run.expected, run.revision, run.fire_time, is_counted=True)
+
+
 def row_of(run: Run, error: BaseException | None, finished: datetime, instance_id: str) -> RunRecord:
     """Return the run's row of the history."""
     return RunRecord(  # by position: names cost twice as much, and every run pays

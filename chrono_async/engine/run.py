@@ -45,7 +45,7 @@ class Run:
     trust_until: float
     """Boot-clock seconds until which the lease is trusted."""
     at_most_once: bool
-    """Whether the claim was the end of it for the storage: the run is never given back."""
+    """Whether the claim was the end of it for the storage: once begun, the run is never given back."""
     tries: int
     previous_success: datetime | None
     arguments: str = ""
@@ -82,6 +82,11 @@ class Run:
     def run_id(self) -> str:
         """The occurrence's name."""
         return run_id(self.job.id, self.fire_time, manual=self.manual)
+
+    @property
+    def can_be_given_back(self) -> bool:
+        """Whether it may be due again: not once it has begun, at most once; nor does a manual flight find back."""
+        return not self.at_most_once or (self.started is None and not (self.manual and self.job.is_parallel))
 
     @property
     def is_body_done(self) -> bool:

@@ -44,13 +44,20 @@ class Runner:
         state = self._state
         state.runs.add(run)
         if state.draining.is_set() or run.job.id not in state.registry:
-            self._settler.release(run)
+            self._give_back(run)
         elif run.attempt > MAX_ATTEMPTS:
             self._end(run, PoisonedError(f"its process died in each of {MAX_ATTEMPTS} attempts"))
         else:
             run.task = task = asyncio.get_running_loop().create_task(self._run(run))
             self._of_task[task] = run
             task.add_done_callback(self._see_off)
+
+    def _give_back(self, run: Run) -> None:
+        """Let the run be due again, as if it had not been claimed; one for which there is no way back is settled."""
+        if run.can_be_given_back:
+            self._settler.release(run)
+        else:
+            self._end(run, asyncio.CancelledError(str(Why.STOPPING)))
 
     def _see_off(self, task: asyncio.Task[None]) -> None:
         """End a run whose task was cancelled before its first step: nothing of `_run` has happened then."""
@@ -182,7 +189,7 @@ class Runner:
             self._settler.release(run)
         elif is_cut_short and run.why_cancelled in {Why.LEASE_LOST, Why.REMOVED} and not run.is_written:
             self._settler.drop(run)
-        elif is_cut_short and run.why_cancelled is Why.STOPPING and not run.at_most_once and not run.is_written:
+        elif is_cut_short and run.why_cancelled is Why.STOPPING and run.can_be_given_back and not run.is_written:
             self._settler.release(run, row_of(run, error, now, instance_id))
         else:
             self._settler.settle(run, written or outcome_of(run, error, now, instance_id))

@@ -18,6 +18,7 @@ from ..claims import Outcome, Release, SettleVerdict
 from ..errors import StorageError
 from ..events import FireTimesMissed, FireTimesSkipped, LeaseLost, RunFinished, RunReleased
 from ..models import JobStatus, RunRecord
+from .outcomes import way_back
 from .run import Run
 from .state import State
 
@@ -57,7 +58,7 @@ class Settler:
         """Take in a run that is to be given back: for a later try, or because this instance stops."""
         is_between_tries = run.not_before is not None or run.started is None or run.is_queued
         tries = run.tries if is_between_tries else 0  # one that was cut begins anew
-        self._put(_Ended(run, Release(run.lease, run.not_before, tries, row)))
+        self._put(_Ended(run, Release(run.lease, run.not_before, tries, row, way_back(run))))
 
     def drop(self, run: Run) -> None:
         """Forget a run whose lease is not ours any more."""

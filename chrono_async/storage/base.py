@@ -130,7 +130,12 @@ class LeasingStorage(Storage, Protocol):
         ...
 
     async def release(self, releases: Sequence[Release]) -> list[Due | None]:
-        """Give leases back unsettled; attempts are given back too. Those that no longer match are let be."""
+        """
+        Give leases back unsettled; attempts are given back too. Those that no longer match are let be.
+
+        What an at-most-once claim did to the pointer is undone for a run with a `move`: it goes back to its `next_run`,
+        and the run is not counted, if pointer, revision and latest claim are as that claim left them.
+        """
         ...
 
     async def advance(self, job_id: str, move: RunRecord, *, revision: int, next_run: datetime | None) -> Due | None:

@@ -256,7 +256,7 @@ class PortableStorage(InTurn):
         flight = None if record is None else claiming.flight_of(record, given.lease)
         if record is None or flight is None:
             return None if record is None else _due_of(record, self._clock.now())
-        endings.land(record, flight, endings.status_of(given))
+        endings.release_flight(record, flight, given)
         await self._inner.save(record)
         return self._released(record, given)
 

@@ -7,10 +7,11 @@ test is a step of everybody's.
 
 import asyncio
 from datetime import timedelta
+from itertools import groupby
 
 import pytest
 
-from chrono_async import IntervalSchedule, JobNotFoundError
+from chrono_async import IntervalSchedule, JobNotFoundError, Retry
 from chrono_async.claims import SettleVerdict
 from chrono_async.engine import current_run
 from chrono_async.models import JobStatus
@@ -214,6 +215,62 @@ def test_a_stop_at_any_step_leaves_nothing_behind(kind, timeout):
         return not at.is_over
 
     assert steps_of(simulate) > 6
+
+
+@every_storage
+@pytest.mark.parametrize("options", [{"recovery": "skip"}, {"overlap": "allow"}])
+def test_a_stop_at_any_step_loses_nothing_that_has_not_begun(kind, options):
+    """What has begun is not begun again; the rest is given back, as if it had not been claimed."""
+
+    async def simulate(sim, step):
+        async with Scenario(sim, step, kind, **options) as at:
+            await at.scheduler.stop(timeout=0)
+            assert at.record().owner is None
+            assert not at.record().flights
+            other = await at._start("two")
+            await other.add_interval_job("a", "A", at.job, EVERY, **options)
+            await sim.advance(SECOND)
+            assert [fire_time for fire_time, *_ in at.ran] == [DUE]
+            assert at.settled() == [DUE]
+            assert at.record().scheduled_runs == at.record().run_count == 1
+            assert at.record().next_run == DUE + EVERY
+        return not at.is_over
+
+    assert steps_of(simulate) > 6
+
+
+@every_storage
+def test_a_stop_at_any_step_before_another_try_keeps_the_tries_it_has_had(kind):
+    """What had been given back for a later try, was claimed again and has not begun is given back as it was."""
+    ways = []
+
+    async def simulate(sim, step):
+        async with Scenario(sim, 0, kind) as at:
+            await at.scheduler.pause_job("a")
+            tries, retry = [], Retry(max_retries=1, delay=2 * TTL, jitter=False)
+
+            async def fails():
+                tries.append(current_run().instance_id)
+                await asyncio.sleep(1)
+                raise ValueError
+
+            begin = sim.now
+            await at.scheduler.add_one_shot_job("b", "B", fails, 1, max_retries=retry)
+            await sim.until(begin + 2 * SECOND + 2 * TTL - timedelta(microseconds=1))
+            assert tries == ["one"]
+            await sim.sleep(timedelta(microseconds=1))
+            for _ in range(step):
+                await asyncio.sleep(0)
+            await at.scheduler.stop(timeout=0)
+            other = await at._start("two")
+            await other.add_one_shot_job("b", "B", fails, 1, max_retries=retry)
+            await sim.advance(3 * TTL)
+            assert at.world.record("b").run_count == 1
+            ways.append(tries)
+        return len(tries) == 2
+
+    assert steps_of(simulate) > 1
+    assert [way for way, _ in groupby(ways)] == [["one", "two"], ["one", "one", "two", "two"]]
 
 
 @every_storage

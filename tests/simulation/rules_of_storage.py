@@ -11,7 +11,7 @@ from chrono_async import JobRecord
 from chrono_async.models import JobStatus
 
 from .breach import Breach, both, is_created, is_deleted, is_done, is_set, leases, lives, versions
-from .history import Advanced, Changed, Claimed, Event, History, Released, Renewed, Seen, Settled
+from .history import Advanced, Began, Changed, Claimed, Event, History, Released, Renewed, Seen, Settled
 
 _ROWS = 18
 """So many rows of a job, and two that are just being written, any storage remembers."""
@@ -205,11 +205,19 @@ def rescheduling_wins(history: History) -> Iterator[Breach]:
 
 
 def the_pointer_never_goes_back(history: History) -> Iterator[Breach]:
-    """Unless a user or new code has set it (I13)."""
+    """
+    Unless a user or new code has set it (I13).
+
+    Or an at-most-once run was given back whose body had not begun: it goes back to that.
+    """
+    begun = {(began.job, began.token) for began in history.of(Began)}
     for job, events in history.by_job.items():
+        claims = {lease.claim.token: lease.claim for lease in leases(events)}
         for before, after, between in versions(events):
             old, new = both(before, after)
-            if not any(map(is_set, between)) and _is_earlier(new.next_run, old.next_run):
+            given = [claims.get(e.token) for e in between if type(e) is Released and (job, e.token) not in begun]
+            is_given_back = any(claim and claim.moves and claim.fire_time == new.next_run for claim in given)
+            if not is_given_back and not any(map(is_set, between)) and _is_earlier(new.next_run, old.next_run):
                 yield Breach(after.at, job, f"{old.next_run} became {new.next_run} by {after.by}")
 
 

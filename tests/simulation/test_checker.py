@@ -121,6 +121,7 @@ RUN = [
 ]
 
 SKIPPING = seen(0, "register", options=Policies(recovery=Recovery.SKIP))
+MOVED = [claimed(10, moves=True), seen(10, "claim", token=1, next_run=20, status=JobStatus.RUNNING, **HELD)]
 
 BREACHES: dict[str, list[Event]] = {
     "runs_belong_to_claims": [*BEGINNING, claimed(10), began(10.1, fire=20)],
@@ -164,6 +165,9 @@ BREACHES: dict[str, list[Event]] = {
         settled(12), seen(12, revision=2, next_run=20, runs=1),
     ],
     "the_pointer_never_goes_back": [*BEGINNING, seen(1, next_run=5)],
+    "the_pointer_never_goes_back to what has begun": [
+        BORN, CREATED, SKIPPING, *MOVED, began(10.1), ended(11), released(11.1), seen(11.1, "release", token=1),
+    ],
     "one_shots_run_once": [
         BORN, CREATED, seen(0, "register", bound=ONCE), claimed(10), settled(11),
         seen(11, bound=ONCE, next_run=20, runs=1),
@@ -335,6 +339,9 @@ EXCUSED: dict[str, list[Event]] = {
     "a_body_ends_before_its_lease": [*BEGINNING, claimed(10), began(10), FROZEN, ended(17.1)],
     "no_lease_runs_out_by_itself": [*BEGINNING, claimed(10), Fault(9, 30, "", "outage")],
     "repeats_have_a_reason": [*BEGINNING, claimed(10), Released(11, "a1", "j", 1, True), claimed(12, 2)],
+    "the_pointer_never_goes_back but to what has not begun": [
+        BORN, CREATED, SKIPPING, *MOVED, released(11), seen(11, "release", token=1),
+    ],
     "no_fire_time_gets_lost": [
         *BEGINNING, claimed(40, fire=30), settled(41, fire=30, missed=Missed(2, wall(10), wall(20))),
         seen(41, next_run=40, runs=1), Advanced(60, "a1", "j", wall(40), wall(60), Missed(2, wall(40), wall(50)), True),

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from chrono_async import AsyncScheduler, JobStatus, Retry, current_run
+from chrono_async import AsyncScheduler, JobStatus, Retry, RunStatus, current_run
 from chrono_async.events import RunStarted
 from chrono_async.testing import Recorder
 
@@ -189,12 +189,13 @@ async def test_removed_before_its_turn_has_come_it_is_not_called(sim):
     assert calls == []
 
 
-async def test_who_has_not_begun_when_time_is_up_is_given_back(sim):
-    """A stop waits for no thread that is not at work yet, and nothing begins after it."""
+@pytest.mark.parametrize("options", [{}, {"recovery": "skip"}, {"overlap": "allow"}])
+async def test_who_has_not_begun_when_time_is_up_is_given_back(sim, options):
+    """A stop waits for no thread that is not at work yet, and nothing begins after it. At most once, it is not lost."""
     calls, scheduler = [], AsyncScheduler(clock=sim.clock, max_threads=1)
     async with scheduler as s:
         await _with_all_threads_at_work(sim, s, 60)
-        await s.add_one_shot_job("late", "", lambda: calls.append(sim.now), 1)
+        await s.add_one_shot_job("late", "", lambda: calls.append(sim.now), 1, **options)
         await sim.advance(5)
         await s.stop(timeout=1)
         assert (await s.get_job("late")).run_count == 0
@@ -203,6 +204,21 @@ async def test_who_has_not_begun_when_time_is_up_is_given_back(sim):
     async with scheduler as s:
         assert (await s.wait_for_job("late")).status is JobStatus.COMPLETED
     assert len(calls) == 1
+
+
+async def test_a_manual_run_of_a_job_whose_runs_may_overlap_cannot_be_given_back_and_is_cancelled(sim):
+    """Its request has left the job with the claim; so the history says what became of it."""
+    calls = []
+    async with AsyncScheduler(clock=sim.clock, max_threads=1) as s:
+        await _with_all_threads_at_work(sim, s, 60)
+        await s.add_interval_job("late", "", lambda: calls.append(sim.now), timedelta(hours=1), overlap="allow")
+        await s.trigger_job("late")
+        await sim.advance(5)
+        await s.stop(timeout=1)
+        [row] = await s.list_runs("late")
+        assert (row.status, row.manual) == (RunStatus.CANCELLED, True)
+    await sim.advance(120)
+    assert calls == []
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, StopIteration])

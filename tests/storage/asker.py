@@ -39,6 +39,7 @@ class Asker:
         self.dice, self.clock = dice, clock
         self.seen: dict[str, JobRecord] = {}
         self.leases: list[tuple[Lease, RunRecord, PointerMove | None]] = []
+        self.ways_back: dict[Lease, PointerMove] = {}
 
     def next(self) -> Ask:
         kinds = [
@@ -94,6 +95,8 @@ class Asker:
                 )  # fmt: skip
                 move = None if request.manual else PointerMove(verdict.next_run, request.revision, self.when())
                 self.leases.append((verdict.lease, row, move))
+                if move is not None and request.moves:
+                    self.ways_back[verdict.lease] = move._replace(next_run=request.fire_time, is_counted=True)
         return answer
 
     def some_leases(self) -> list[tuple[Lease, RunRecord, PointerMove | None]]:
@@ -120,7 +123,8 @@ class Asker:
     def release(self) -> Ask:
         later = self.dice.choice([None, self.when()])
         cut_short = [(lease, row._replace(status=RunStatus.CANCELLED)) for lease, row, _ in self.some_leases()]
-        given = [Release(lease, later, 1, row) for lease, row in cut_short]
+        back: dict[Lease, PointerMove] = self.dice.choice([{}, self.ways_back])
+        given = [Release(lease, later, 1, row, back.get(lease)) for lease, row in cut_short]
         return lambda storage: storage.release(given)
 
     def advance(self) -> Ask:

@@ -66,6 +66,8 @@ def _status_after(status: RunStatus) -> JobStatus:
 
 def release(record: JobRecord, given: Release) -> None:
     """Give the lease back unsettled, and the attempt with it, unless the pointer has been moved meanwhile."""
+    if given.move is not None:
+        _move_back(record, given.move)
     manual = record.manual
     if manual is not None:
         record.manual = replace(manual, attempt=max(0, manual.attempt - 1))
@@ -74,6 +76,23 @@ def release(record: JobRecord, given: Release) -> None:
         record.attempt = max(0, record.attempt - 1)
         record.tries, record.not_before = given.tries, given.not_before
     _end_lease(record, status_of(given))
+
+
+def _move_back(record: JobRecord, move: PointerMove) -> bool:
+    """Let an occurrence be due again that its claim had moved the pointer past, if the job has not gone on since."""
+    is_as_left = record.next_run == move.expected and record.revision == move.revision
+    if not is_as_left or record.claimed != move.next_run:
+        return False
+    record.next_run = move.next_run
+    record.scheduled_runs -= move.is_counted
+    return True
+
+
+def release_flight(record: JobRecord, flight: Flight, given: Release) -> None:
+    """Take a flight off the job's list; one that has not begun is due again, unless the job has gone on to the next."""
+    if given.move is not None and _move_back(record, given.move):
+        record.attempt = max(0, record.attempt - 1)
+    land(record, flight, status_of(given))
 
 
 def status_of(given: Release) -> JobStatus:

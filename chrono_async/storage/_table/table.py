@@ -231,8 +231,10 @@ class Table(Shelf):
             return True
         flight = claiming.flight_of(record, given.lease)
         if flight is not None:
-            endings.land(record, flight, endings.status_of(given))
+            before = earliest(record)
+            endings.release_flight(record, flight, given)
             self.flights.pop((record.id, flight.token), None)
+            self._index_anew(record, before)
         return flight is not None
 
     # ── what users and pollers do ────────────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ from chrono_async.claims import (
     RegisterVerdict,
     Release,
 )
-from chrono_async.models import Definition, JobRecord, JobStatus, RunRecord, RunStatus, Trigger
+from chrono_async.models import Definition, Flight, JobRecord, JobStatus, RunRecord, RunStatus, Trigger
 from chrono_async.policies import Missed, Overlap, Policies, Recovery
 from chrono_async.storage._table import claiming, endings, planning
 from chrono_async.storage._table.instants import microseconds_of
@@ -196,6 +196,43 @@ def test_a_release_gives_the_attempt_back_unless_the_pointer_was_moved() -> None
     assert planning.reschedule(record, Definition("x", "y"), revision=5, next_run=LATER, now=NOW)
     endings.release(record, Release(lease, LATER, tries=2))
     assert (record.attempt, record.tries, record.not_before) == (0, 0, None)
+
+
+AT_MOST_ONCE = Policies(recovery=Recovery.SKIP, max_runs=1)
+MOVES = a_request(moves=True, moves_to=LATER)
+BACK = PointerMove(None, 5, NOW, is_counted=True)
+
+
+def test_an_at_most_once_run_that_never_began_is_due_again() -> None:
+    """Its claim has moved the pointer and counted it: both are undone, whether or not it holds the job's lease."""
+    record = a_job(options=AT_MOST_ONCE)
+    lease = claimed(record, MOVES).lease
+    assert (record.next_run, record.scheduled_runs) == (None, 1)
+    endings.release(record, Release(lease, move=BACK))
+    assert (record.next_run, record.bound_fire_time, record.attempt, record.scheduled_runs) == (NOW, NOW, 0, 0)
+    granted = claimed(record, MOVES._replace(frees=True), "me/2")
+    flight = claiming.flight_of(record, granted.lease)
+    assert flight is not None
+    endings.release_flight(record, flight, Release(granted.lease, move=BACK))
+    assert (record.next_run, record.bound_fire_time, record.attempt, record.scheduled_runs) == (NOW, NOW, 0, 0)
+    assert (record.flights, record.status) == ((), JobStatus.PENDING)
+
+
+@pytest.mark.parametrize("change", [{"next_run": LATER}, {"revision": 6}, {"claimed": LATER}])
+def test_but_not_where_the_job_has_gone_on(change: dict[str, object]) -> None:
+    """A user has pointed it elsewhere, or the next occurrence is claimed."""
+    for release in (
+        lambda record, lease: endings.release(record, Release(lease, move=BACK)),
+        lambda record, lease: endings.release_flight(record, record.flights[0], Release(lease, move=BACK)),
+    ):
+        record = a_job(options=AT_MOST_ONCE)
+        lease = claimed(record, MOVES).lease
+        record.flights = (Flight(lease.owner, lease.token, NOW, LATER),)
+        for name, value in change.items():
+            setattr(record, name, value)
+        before = (record.next_run, record.scheduled_runs, record.attempt)
+        release(record, lease)
+        assert (record.next_run, record.scheduled_runs, record.attempt) == before
 
 
 def test_an_abandoned_run_is_told_of_even_after_a_reschedule() -> None:
