@@ -22,13 +22,14 @@ from ..claims import (
     SettleAnswer,
 )
 from ..clock import Clock, SystemClock
+from ..durations import Duration
 from ..errors import InvalidOptionError
 from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger
 from ._doors import checked, in_utc, shifted
 from ._file.codec import Codec
 from ._file.steps import Result, Steps, Verb
 from ._hints import Hints
-from ._ledger.bounds import Bounds
+from ._ledger.bounds import A_MONTH, Bounds
 from ._table.shelf import Alignment, Moment
 from ._table.table import Table
 
@@ -38,15 +39,21 @@ class FileStorage:
     A storage in the file at `path`, whose ending says its format: `.yaml`, `.yml`, `.json` or `.xml`.
 
     Folder and file appear at the first change. The file is written whole for each step: it is meant for some thousands
-    of jobs, not for hundreds of thousands.
+    of jobs, not for hundreds of thousands. Of each job `history` runs are kept, of all together `total_history`, and
+    none for longer than `history_age`.
     """
 
     def __init__(
-        self, path: str | PathLike[str], *, clock: Clock | None = None, history: int = 20, total_history: int = 2_000
+        self,
+        path: str | PathLike[str],
+        *,
+        clock: Clock | None = None,
+        history: int = 20,
+        total_history: int = 2_000,
+        history_age: Duration | None = A_MONTH,
     ) -> None:
         self.path: Path = Path(path)
-        of_job, total, _ = Bounds.checked(history, total_history, None)
-        codec = Codec(self.path, history=of_job, total_history=total)
+        codec = Codec(self.path, Bounds.checked(history, total_history, history_age))
         self._format = codec.format
         self._steps = Steps(self.path.absolute(), codec, clock or SystemClock())
         self._hints = Hints()

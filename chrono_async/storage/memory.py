@@ -17,26 +17,35 @@ from ..claims import (
     SettleAnswer,
 )
 from ..clock import Clock, SystemClock
+from ..durations import Duration
 from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger
 from ._doors import checked, in_utc, shifted
 from ._hints import Hints
 from ._home import Home
-from ._ledger.bounds import Bounds
+from ._ledger.bounds import A_MONTH, Bounds
 from ._table.shelf import Alignment, Moment
 from ._table.table import Table
 
 
 class InMemoryStorage:
     """
-    A storage that forgets. `history` rows are kept of each job, `total_history` of all together.
+    A storage that forgets. `history` rows are kept of each job, `total_history` of all together, and none for longer
+    than `history_age`.
 
     Each call is done in one step of the event loop, so that nothing can come between its reading and its writing.
     """
 
-    def __init__(self, *, clock: Clock | None = None, history: int = 20, total_history: int = 50_000) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        history: int = 20,
+        total_history: int = 50_000,
+        history_age: Duration | None = A_MONTH,
+    ) -> None:
         self._clock = clock or SystemClock()
-        of_job, total, _ = Bounds.checked(history, total_history, None)
-        self._kept = Table(history=of_job, total_history=total)
+        of_job, total, age = Bounds.checked(history, total_history, history_age)
+        self._kept = Table(history=of_job, total_history=total, history_age=age)
         self._home = Home()
         self._hints = Hints()
         self._alignment = Alignment()

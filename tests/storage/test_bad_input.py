@@ -44,6 +44,14 @@ def test_a_bound_of_the_history_is_a_whole_number(make: Callable[..., Any], opti
         make(**{option: bad})
 
 
+@pytest.mark.parametrize("bad", [0, -1, "x", True, float("nan")], ids=named)
+@pytest.mark.parametrize("make", BOUNDED, ids=named)
+def test_its_age_is_a_length_of_time(make: Callable[..., Any], bad: object) -> None:
+    """Or each heartbeat would fail of it later."""
+    with pytest.raises(InvalidOptionError, match="history_age="):
+        make(history_age=bad)
+
+
 @pytest.mark.parametrize("make", BOUNDED[2:], ids=named)
 @pytest.mark.parametrize("bad", [5, b"chrono", None], ids=named)
 def test_a_namespace_is_a_text(make: Callable[..., Any], bad: object) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...errors import InvalidOptionError, StorageCorruptError
 from .._boot import boot_id
+from .._ledger.bounds import Bounds
 from .._table.table import Table
 from .documents import FORMATS, DamagedError, Format, Tree
 from .state import UnreadableError, fill, tree_of
@@ -14,13 +15,14 @@ from .state import UnreadableError, fill, tree_of
 class Codec:
     """Reads and writes the file at `path`, whose ending says its format."""
 
-    def __init__(self, path: Path, *, history: int, total_history: int) -> None:
+    def __init__(self, path: Path, bounds: Bounds) -> None:
         self.format: Format = _format_of(path)
-        self._path, self._bounds = path, (history, total_history)
+        self._path, self._bounds = path, bounds
 
     def new_table(self) -> Table:
         """Return an empty table."""
-        return Table(history=self._bounds[0], total_history=self._bounds[1])
+        of_job, total, age = self._bounds
+        return Table(history=of_job, total_history=total, history_age=age)
 
     def read(self, data: bytes) -> tuple[Table, list[Tree]]:
         """Return what the file's bytes say, and the jobs in it that cannot be read."""

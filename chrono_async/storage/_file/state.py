@@ -56,7 +56,7 @@ def tree_of(table: Table, boot_id: str, unreadable: Iterable[Tree], escape: Esca
         "bootId": boot_id,
         "jobs": [*jobs, *unreadable],
         "locks": [*_locks(table)],
-        "runs": [_run(row, escape) for row in table.history],
+        "runs": [{**_run(row, escape), **_times(written=written)} for row, written in table.history.entries()],
         "instances": [_instance(instance) for instance in table.instances.values()],
     }
 
@@ -175,7 +175,9 @@ def fill(table: Table, document: object, boot_id: str) -> list[Tree]:
     unreadable = [job for job in _jobs(tree.get("jobs")) if not _take_job(table, job)]
     if tree.get("bootId") == boot_id:  # the locks of an earlier life of this machine have ended with it
         _each(tree.get("locks"), "a lock", lambda lock: _take_lock(table, lock))
-    _each(tree.get("runs"), "a run", lambda row: table.history.add(_read_run(row)))
+    _each(
+        tree.get("runs"), "a run", lambda row: table.history.add(_read_run(row), _moment(row.get("written"), "written"))
+    )
     _each(tree.get("instances"), "an instance", lambda instance: _take_instance(table, instance))
     return unreadable
 

@@ -60,11 +60,11 @@ class Lock(NamedTuple):
 class Shelf:
     """What a storage holds, what of it is due, and the seed's verbs."""
 
-    def __init__(self, *, history: int = 20, total_history: int = 50_000) -> None:
+    def __init__(self, *, history: int = 20, total_history: int = 50_000, history_age: timedelta | None = None) -> None:
         self.records: dict[str, JobRecord] = {}
         self.locks: dict[str, Lock] = {}
         self.flights: dict[tuple[str, int], float] = {}
-        self.history: History = History(history, total_history)
+        self.history: History = History(history, total_history, history_age)
         self.instances: dict[str, InstanceInfo] = {}
         self.token_floor: int = 0
         self.revision_floor: int = 0

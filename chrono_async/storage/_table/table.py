@@ -117,11 +117,11 @@ class Table(Shelf):
     def _bury(self, record: JobRecord, at: Moment) -> None:
         """Write down an owner and the flights that have not been heard of for longer than their leases."""
         if record.owner is not None and self._living(record.id, at.boot) is None:
-            self.history.add(endings.abandon(record, at.now))
+            self.history.add(endings.abandon(record, at.now), at.now)
         for flight in record.flights:
             if self.flights.get((record.id, flight.token), 0) <= at.boot:
                 self.flights.pop((record.id, flight.token), None)
-                self.history.add(endings.abandon_flight(record, flight, at.now))
+                self.history.add(endings.abandon_flight(record, flight, at.now), at.now)
 
     def dead(self, boot: float) -> list[str]:
         """Return the jobs whose lock or flight has run out; of a run that is due again, its next claim will tell."""
@@ -202,8 +202,8 @@ class Table(Shelf):
 
     def _settled(self, record: JobRecord, outcome: Outcome, at: Moment) -> Settled:
         if outcome.skipped is not None:
-            self.history.add(outcome.skipped)
-        self.history.add(outcome.run)
+            self.history.add(outcome.skipped, at.now)
+        self.history.add(outcome.run, at.now)
         return Settled(_DONE, self._due_of(record, at))
 
     def _due_of(self, record: JobRecord, at: Moment) -> Due | None:
@@ -219,7 +219,7 @@ class Table(Shelf):
         if record is None:
             return None
         if self._let_go(record, given) and given.run is not None:
-            self.history.add(given.run)
+            self.history.add(given.run, at.now)
         return self._due_of(record, at)
 
     def _let_go(self, record: JobRecord, given: Release) -> bool:
@@ -250,7 +250,7 @@ class Table(Shelf):
         if self._living(job_id, at.boot) is None and planning.advance(
             record, move, revision=revision, next_run=next_run, now=at.now
         ):
-            self.history.add(move)
+            self.history.add(move, at.now)
             self._index_anew(record, before)
         return self._due_of(record, at)
 
@@ -289,7 +289,8 @@ class Table(Shelf):
         return waiting
 
     def heartbeat(self, instance: InstanceInfo, now: datetime) -> None:
-        """Note that the instance is alive; those not heard of for long are forgotten."""
+        """Note that the instance is alive; those not heard of for long are forgotten, and rows that are too old."""
+        self.history.sweep(now)
         seen = InstanceInfo(instance.instance_id, instance.started, now, instance.jobs)
         self.instances[instance.instance_id] = seen
         for other in list(self.instances.values()):

@@ -36,6 +36,21 @@ def test_all_together_have_a_bound_too(per_job: int, total: int, kept: int) -> N
     assert [run.fire_time for run in history] == sorted(run.fire_time for run in history)
 
 
+def test_some_at_a_time_go_when_they_are_too_old() -> None:
+    """So that a heartbeat takes no longer for many; of the oldest, whatever the clock was when they were written."""
+    history = History(per_job=10_000, age=timedelta(seconds=60))
+    moments = [START + timedelta(days=1), *(START + timedelta(seconds=n) for n in range(2000))]
+    for n, written in enumerate(moments):
+        history.add(row("ab"[n % 2], n), written)
+    history.sweep(START + timedelta(seconds=2059))
+    assert len(list(history)) == 1002
+    history.sweep(START + timedelta(seconds=2059))
+    assert list(history) == [row("a", 0), row("b", 1999), row("a", 2000)]
+    assert history.latest("a", 9) == [row("a", 2000), row("a", 0)]
+    history.sweep(START + timedelta(days=2))
+    assert not history._of_job
+
+
 def test_a_row_is_known_again() -> None:
     """By all that it says."""
     history = History()
