@@ -5,6 +5,7 @@ Named tuples, since these are the small values of the hot path: immutable like t
 Every instant is aware and in UTC.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -18,6 +19,8 @@ class DuePage(NamedTuple):
     now: datetime
     due: list[Due]
     more: bool = False
+    unreadable: Collection[str] = ()
+    """Jobs that were come across, and of which what is stored cannot be read: for people to see."""
 
 
 class ClaimRequest(NamedTuple):

@@ -110,7 +110,16 @@ class StorageError(ChronoError, OSError):
 
 
 class StorageCorruptError(StorageError):
-    """What a storage holds cannot be read. Nothing was overwritten."""
+    """What a storage holds cannot be read: all of it, or what it holds of one job. Nothing was overwritten."""
+
+    def __init__(self, *args: object, job_id: str | None = None) -> None:
+        super().__init__(*args)
+        self.job_id: str | None = job_id
+
+    @classmethod
+    def of(cls, job_id: str) -> "StorageCorruptError":
+        """Return the error that says so of one job."""
+        return cls(f"what is stored of job {job_id!r} cannot be read; it is left as it is", job_id=job_id)
 
 
 class LeaseLostError(ChronoError, RuntimeError):

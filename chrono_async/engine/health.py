@@ -32,6 +32,8 @@ class Health:
     storage_error: str
     unknown_jobs: tuple[str, ...]
     """Jobs that nobody here has a function for, and that nobody has taken for a poll interval; the first hundred."""
+    unreadable_jobs: tuple[str, ...]
+    """Jobs that are left out, since what the storage says of them makes no sense here; the first hundred."""
 
 
 def take_health(state: State, session: Session | None) -> Health:
@@ -51,4 +53,5 @@ def take_health(state: State, session: Session | None) -> Health:
         storage_failures=door.failures,
         storage_error=door.error,
         unknown_jobs=tuple(sorted(state.unknown)[:100]),
+        unreadable_jobs=tuple(sorted(state.unreadable | state.left_out | state.torn)[:100]),
     )

@@ -202,9 +202,10 @@ class RunLoop:
                 return
             try:
                 await self._advance(due, step)
-            except StorageError:
-                self._put_back([due for due, _ in moves[at:]], timedelta(seconds=self._state.door.pause()))
-                return
+            except StorageError as error:
+                if not self._state.is_torn(due.job_id, error):
+                    self._put_back([due for due, _ in moves[at:]], timedelta(seconds=self._state.door.pause()))
+                    return
 
     async def _advance(self, due: Due, step: Advance) -> None:
         state, row = self._state, step.row
@@ -256,8 +257,8 @@ class RunLoop:
         try:
             answer = await state.door.ask_dated(state.door.storage.claim(requests, owner, state.settings.lock_ttl))
             state.door.check_count(requests, answer.verdicts)
-        except StorageError:
-            return False
+        except StorageError as error:
+            return len(claims) == 1 and state.is_torn(claims[0].due.job_id, error)  # the poll brings it again
         self._is_beaten = 2 * sum(type(verdict) is Granted for verdict in answer.verdicts) < len(answer.verdicts)
         trust_until = self._trust_until(sent)
         for claim, verdict in zip(claims, answer.verdicts, strict=True):
@@ -289,6 +290,7 @@ class RunLoop:
         state = self._state
         match verdict:
             case Granted():
+                state.torn.discard(claim.due.job_id)
                 state.arm(verdict.due)
                 self._runner.start(_make_run(claim, verdict, now, trust_until))
                 if claim.job.policies.overlap is Overlap.CANCEL_RUNNING:

@@ -42,7 +42,6 @@ class Poller:
         self._state = state
         self._started = state.time.now()
         self._interval = state.settings.poll_interval / timedelta(seconds=1)
-        self._left_out: set[str] = set()
         self._told: dict[str, datetime] = {}
         self._next_beat = self._next_look = self._next_full = state.time.boot()
 
@@ -116,7 +115,7 @@ class Poller:
         Jobs that have no function here are looked at once in a poll interval, and left out where there is a hurry.
         """
         state, last, more, jobs, has_burst = self._state, None, True, 0, False
-        foreign, skip = state.foreign, frozenset(state.foreign)
+        foreign, skip, unreadable = state.foreign, frozenset(state.foreign), set[str]()
         if state.time.boot() >= self._next_full:
             self._next_full = self._in_an_interval()
             foreign, skip = {}, frozenset()
@@ -127,9 +126,11 @@ class Poller:
             page = await state.door.ask_dated(call, reads=True)
             for due in page.due:
                 await self._look_at(due, foreign, page.now)
+            unreadable.update(page.unreadable)
             jobs, has_burst = jobs + len(page.due), has_burst or is_burst(page.due)
             more, last = page.more, page.due[-1] if page.due else last
             await asyncio.sleep(0)  # a long list must not hold up the loop
+        state.unreadable = unreadable
         if foreign is not state.foreign:
             self._forget_all_but(foreign)
         return _Loaded(jobs, has_burst)
@@ -145,11 +146,11 @@ class Poller:
         except Exception as error:
             if isinstance(error, StorageError) and not isinstance(error, StorageCorruptError):
                 raise  # of all jobs nothing more is to be heard now
-            if due.job_id not in self._left_out:
-                self._left_out.add(due.job_id)
+            if due.job_id not in self._state.left_out:
+                self._state.left_out.add(due.job_id)
                 _logger.exception("job %r is left out, for as long as what the storage says of it fails", due.job_id)
         else:
-            self._left_out.discard(due.job_id)
+            self._state.left_out.discard(due.job_id)
 
     async def _take_in(self, due: Due, job: LocalJob) -> None:
         if due.revision not in {job.revision, self._state.unread.get(due.job_id)}:

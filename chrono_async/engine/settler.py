@@ -21,6 +21,7 @@ from ..models import JobStatus, RunRecord
 from .outcomes import way_back
 from .run import Run
 from .state import State
+from .storage_door import job_of
 
 _logger = logging.getLogger("chrono_async")
 
@@ -101,7 +102,11 @@ class Settler:
         self._under_way = len(batch)
         try:
             await self._write(batch)
-        except StorageError:
+        except StorageError as error:
+            if len(batch) == 1 and job_of(error) == batch[0].run.job.id:
+                self._forget(batch[0].run)  # it can be written nowhere
+                self._tell_lost(batch[0].run)
+                return
             self._batch, self._under_way = 1, 0
             self._waiting.extend(batch)
             await self._pause()

@@ -18,7 +18,7 @@ from .registry import LocalJob, Registry
 from .results import Results
 from .run import Run, RunTable, Why
 from .settings import Settings
-from .storage_door import StorageDoor
+from .storage_door import StorageDoor, job_of
 from .storage_time import StorageTime
 from .timeline import Timeline
 
@@ -45,6 +45,12 @@ class State:
     """All jobs that have no function here, as far as they are left out of polls; the unknown ones are among them."""
     adding: set[str] = field(default_factory=set)
     """Jobs whose registration is under way: the storage may know them already."""
+    unreadable: set[str] = field(default_factory=set)
+    """Jobs that the last look came across, and of which what is stored cannot be read: the storage has told of them."""
+    left_out: set[str] = field(default_factory=set)
+    """Jobs that come due, and that fail when they are looked at."""
+    torn: set[str] = field(default_factory=set)
+    """Jobs that fail when they are claimed or passed over, since what is stored of them cannot be read."""
     unread: dict[str, int] = field(default_factory=dict)
     """Jobs whose schedule cannot be read here, and of which of its revisions that was told."""
     ask_again: dict[str, datetime] = field(default_factory=dict)
@@ -74,6 +80,7 @@ class State:
     def begin(self) -> None:
         """Begin a new life: what belonged to the last one, perhaps on another event loop, is forgotten."""
         self.runs, self.unknown, self.foreign, self.unread, self.ask_again = RunTable(), set(), {}, {}, {}
+        self.unreadable, self.left_out, self.torn = set(), set(), set()
         self.wake, self.hurry, self.draining = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def _wake(self) -> None:
@@ -84,6 +91,8 @@ class State:
         self.unknown.discard(job_id)
         self.foreign.pop(job_id, None)
         self.unread.pop(job_id, None)
+        self.left_out.discard(job_id)
+        self.torn.discard(job_id)
 
     def adopt(self, job: LocalJob, record: JobRecord) -> None:
         """Let the job go by the schedule in its record; one that cannot be read here leaves the job to others."""
@@ -101,6 +110,15 @@ class State:
         if self.unread.get(record.id) != record.revision:
             self.unread[record.id] = record.revision
             _logger.error("the schedule of job %r cannot be read here, so others have to run it: %s", record.id, error)
+
+    def is_torn(self, job_id: str, error: Exception) -> bool:
+        """Whether an error is about this job alone, which is left out then, and told of once, until it is claimed."""
+        if job_of(error) != job_id:
+            return False
+        if job_id not in self.torn:
+            self.torn.add(job_id)
+            _logger.error("job %r is left out, for as long as this is so: %s", job_id, error)
+        return True
 
     def arm(self, due: Due | None) -> None:
         """Put what comes next for a job on the timeline, if it lies within the horizon; the poller brings the rest."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from .._tasks import is_cancellation
 from ..claims import ClaimAnswer, DuePage, Registered, RenewAnswer, SettleAnswer
-from ..errors import ChronoError, SchedulerRunningError, StorageError
+from ..errors import ChronoError, SchedulerRunningError, StorageCorruptError, StorageError
 from ..events import EventBus, StorageFailing, StorageRecovered
 from ..storage.base import LeasingStorage
 from .storage_time import StorageTime
@@ -58,7 +58,10 @@ class StorageDoor:
             async with asyncio.timeout(seconds):
                 answer = await call
         except StorageError as error:
-            self._failed(error, reads=reads)
+            if job_of(error) is None:
+                self._failed(error, reads=reads)
+            else:  # an answer too, as to all other jobs
+                self._answered(reads=reads)
             raise
         except ChronoError:  # an answer too: the job is not there, say
             self._answered(reads=reads)
@@ -116,6 +119,11 @@ class StorageDoor:
             _logger.warning("%s; trying again until it answers", error)
             self._bus.tell(StorageFailing(self._time.now(), error))
         return error
+
+
+def job_of(error: Exception) -> str | None:
+    """Return the job that an error is about, if that is all that is wrong: what is stored of it cannot be read."""
+    return error.job_id if isinstance(error, StorageCorruptError) else None
 
 
 def check_home(home: asyncio.AbstractEventLoop | None) -> None:

@@ -155,7 +155,7 @@ class FileStorage:
         def look(table: Table, at: Moment) -> tuple[DuePage, bool]:
             end, aligned = shifted(until, now, at.now), self._alignment.aligned(at)
             page, more = table.due(end, aligned, exclude=exclude, limit=limit, after=after)
-            return DuePage(at.now, page, more), bool(table.dead(at.boot))
+            return DuePage(at.now, page, more, table.unreadable), bool(table.dead(at.boot))
 
         page, is_any_dead = await self._look(look)
         if is_any_dead:  # to bury them may change who is due, and when

@@ -139,7 +139,7 @@ class PostgresStorage(PostgresLedger):
         last = (_BEGINNING, "") if after is None else (after.when, after.job_id)
         skipped = [job_id for job_id in exclude if bad_character(job_id) is None]
         limit = max(1, limit)
-        page, more, is_buried = DuePage(_BEGINNING, []), True, False
+        page, more, is_buried, unreadable = DuePage(_BEGINNING, []), True, False, list[str]()
         while more and not page.due:  # a page of nothing but jobs that cannot be read says nothing
             rows = await self._connections.fetch("due", until - now, *last, skipped, limit + 1)
             own_now, dead = rows[0][:2]
@@ -149,7 +149,7 @@ class PostgresStorage(PostgresLedger):
                 continue
             found = [row[2:] for row in rows if row[2] is not None]
             more = len(found) > limit
-            page = DuePage(own_now, self._reader.read_all(found[:limit], due_of_row), more)
+            page = DuePage(own_now, self._reader.read_all(found[:limit], due_of_row, unreadable), more, unreadable)
             last = (found[limit - 1][1], found[limit - 1][0]) if more else last
         return page
 

@@ -192,7 +192,9 @@ class RedisStorage(RecallingLedger[JobRow]):
                 break
             left_out += unreadable
         due = (due_from(stored[job_id], score) for job_id, score in zip(page.ids, page.scores, strict=True))
-        return DuePage(instant_of(page.now), [one for one in due if one is not None], page.more)
+        return DuePage(
+            instant_of(page.now), [one for one in due if one is not None], page.more, left_out[len(exclude) :]
+        )
 
     async def _page(
         self,

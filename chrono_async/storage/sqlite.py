@@ -88,8 +88,8 @@ class SQLiteStorage(Ledger):
         job_ids = list(dict.fromkeys(map(call.job_of, asked)))
 
         def step(database: Connection) -> tuple[datetime, list[Answer]]:
-            stored = self._tables.read(database, job_ids)
-            sheet = self._sheet(database, stored, floors=call.floors, history=call.history)
+            stored, unreadable = self._tables.read(database, job_ids)
+            sheet = self._sheet(database, stored, unreadable, call)
             answers = list(call.verb(sheet.table, sheet.at, asked))
             self._tables.write(database, stored, sheet.changes(job_ids), sheet.at.now)
             if sheet.floors is not None:
@@ -99,14 +99,19 @@ class SQLiteStorage(Ledger):
         return await self._worker.take(step, writes=True)
 
     def _sheet(
-        self, database: Connection, stored: Mapping[str, Stored[JobRow]], *, floors: bool, history: bool
+        self,
+        database: Connection,
+        stored: Mapping[str, Stored[JobRow]],
+        unreadable: Collection[str],
+        call: Call[Item, Answer],
     ) -> Sheet[JobRow]:
         return Sheet(
             self._moment(),
             stored,
             row_of,
-            floors=self._tables.floors(database) if floors else _NO_FLOORS,
-            history=self._tables.runs_of(database, list(stored)) if history else (),
+            floors=self._tables.floors(database) if call.floors else _NO_FLOORS,
+            history=self._tables.runs_of(database, list(stored)) if call.history else (),
+            unreadable=unreadable,
         )
 
     def _moment(self) -> Moment:
@@ -170,9 +175,8 @@ class SQLiteStorage(Ledger):
         def look(database: Connection) -> tuple[DuePage, list[str]]:
             at = self._moment()
             end, aligned = shifted(until, now, at.now), self._alignment.aligned(at)
-            asked = Question(end, aligned, skip, limit, None if after is None else place_of(after))
-            page, more = self._tables.due(database, asked)
-            return DuePage(at.now, page, more), self._tables.to_bury(database, at)
+            asked = Question(end, aligned, skip, limit, None if after is None else place_of(after), [])
+            return self._tables.due(database, asked, at.now), self._tables.to_bury(database, at)
 
         page, dead = await self._look(look)
         if dead:

@@ -272,8 +272,12 @@ async def test_a_record_that_cannot_be_read_costs_that_record(
     path.write_bytes(form.encode({"jobs": [{"id": "bad", "name": "B", **bad}, {"id": "good", "name": "G"}]}))
     storage = FileStorage(path)
     assert [record.id for record in await storage.list_jobs()] == ["good"]
-    assert "cannot be read" in caplog.text
-    await storage.save_job(JobRecord(id="new"))
+    assert list((await storage.due(NOW, NOW)).unreadable) == ["bad"]
+    with pytest.raises(StorageCorruptError, match="'bad' cannot be read"):
+        await storage.get_job("bad")
+    await FileStorage(path).save_job(JobRecord(id="new"))
+    assert len(await storage.list_jobs()) == 2
+    assert [record.message.count("'bad'") for record in caplog.records if record.name == "chrono_async"] == [1, 1]
     document = form.decode(path.read_bytes())
     assert isinstance(document, dict)
     before = form.decode(form.encode({"jobs": [{"id": "bad", "name": "B", **bad}]}))

@@ -548,10 +548,11 @@ async def test_a_row_that_cannot_be_read_costs_that_row(
         assert [due.job_id for due in (await storage.due(now, now + MINUTE)).due] == ["good"]
         assert [due.job_id for due in (await storage.due(now, now + MINUTE, limit=1)).due] == ["good"]
         assert [record.id for record in await storage.list_jobs()] == ["good"]
-        with pytest.raises(JobNotFoundError):
-            await storage.get_job("bad")
-        with pytest.raises(StorageCorruptError):
-            await storage.register(job("bad", now))
+        assert list((await storage.due(now, now + MINUTE)).unreadable) == ["bad"]
+        for call in (storage.get_job("bad"), storage.register(job("bad", now))):
+            with pytest.raises(StorageCorruptError) as refused:
+                await call
+            assert refused.value.job_id == "bad"
     assert [message.count("'bad'") for message in caplog.messages] == [1]
     assert await db.fetch(f"SELECT * FROM {namespace}_jobs WHERE id = 'bad'") == before  # noqa: S608
 

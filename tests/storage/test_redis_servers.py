@@ -14,7 +14,7 @@ from redis.crc import key_slot
 
 from chrono_async import AsyncScheduler, current_run
 from chrono_async.claims import Gone, Granted
-from chrono_async.errors import InvalidOptionError, JobNotFoundError, StorageCorruptError, StorageError
+from chrono_async.errors import InvalidOptionError, StorageCorruptError, StorageError
 from chrono_async.models import InstanceInfo, JobRecord, RunStatus, Trigger
 from chrono_async.storage import RedisStorage, open_storage
 from chrono_async.storage._redis.link import WRITE
@@ -43,10 +43,11 @@ async def test_a_row_that_cannot_be_read_costs_that_job(
     assert len(await storage.get_due_jobs(LONG_AGO)) == 4
     verdicts = (await storage.claim([request(due) for due in page.due], "me/1", TTL)).verdicts
     assert [type(verdict) for verdict in verdicts] == [Granted, Gone, Granted]
-    with pytest.raises(JobNotFoundError):
-        await storage.get_job("job 00001")
-    with pytest.raises(StorageCorruptError, match="job 00001"):
-        await storage.register(jobs(2)[1])
+    assert list((await storage.due(LONG_AGO, LONG_AGO)).unreadable) == ["job 00001"]
+    for call in (storage.get_job("job 00001"), storage.register(jobs(2)[1])):
+        with pytest.raises(StorageCorruptError, match="job 00001") as refused:
+            await call
+        assert refused.value.job_id == "job 00001"
     assert await admin.hget(f"{{{namespace}}}:jobs", "job 00001") == (damage or b" ")
     assert caplog.text.count("job 00001") == 1
 

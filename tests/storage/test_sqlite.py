@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from chrono_async import AsyncScheduler, current_run
-from chrono_async.claims import ClaimRequest, Granted, Held, Outcome, SettleVerdict
+from chrono_async.claims import ClaimRequest, Gone, Granted, Held, Outcome, SettleVerdict
 from chrono_async.errors import InvalidOptionError, JobNotFoundError, StorageCorruptError, StorageError
 from chrono_async.models import InstanceInfo, JobRecord, RunRecord, RunStatus
 from chrono_async.storage import SQLiteStorage, open_storage
@@ -632,7 +632,9 @@ async def test_a_row_that_cannot_be_read_costs_that_job(tmp_path: Path, caplog: 
     with raw(path) as database:
         database.execute("UPDATE chrono_jobs SET options = 'no JSON' WHERE id = 'b'")
     assert [record.id for record in await storage.list_jobs()] == ["a", "c"]
-    assert [due.job_id for due in (await storage.due(clock.now(), clock.now())).due] == ["a", "c"]
+    page = await storage.due(clock.now(), clock.now())
+    assert ([due.job_id for due in page.due], list(page.unreadable)) == (["a", "c"], ["b"])
+    assert (await storage.claim(requests[1:2], "me/1", MINUTE)).verdicts == [Gone()]
     verdicts = (await storage.claim(requests, "me/1", MINUTE)).verdicts
     assert [isinstance(verdict, Granted) for verdict in verdicts] == [True, False, True]
     for call in (storage.get_job("b"), storage.set_paused("b"), storage.save_job(JobRecord(id="b"))):

@@ -8,6 +8,7 @@ from ...errors import InvalidOptionError, StorageCorruptError
 from .._boot import boot_id
 from .._ledger.bounds import Bounds
 from .._table.table import Table
+from .._told import Told
 from .documents import FORMATS, DamagedError, Format, Tree
 from .state import UnreadableError, fill, tree_of
 
@@ -18,6 +19,7 @@ class Codec:
     def __init__(self, path: Path, bounds: Bounds) -> None:
         self.format: Format = _format_of(path)
         self._path, self._bounds = path, bounds
+        self._told = Told()
 
     def new_table(self) -> Table:
         """Return an empty table."""
@@ -28,7 +30,7 @@ class Codec:
         """Return what the file's bytes say, and the jobs in it that cannot be read."""
         table = self.new_table()
         try:
-            return table, fill(table, self.format.decode(data), boot_id())
+            return table, fill(table, self.format.decode(data), boot_id(), self._told)
         except DamagedError as error:
             raise StorageCorruptError(self._damage(error.line, error.problem)) from error
         except UnreadableError as error:

@@ -7,7 +7,6 @@ stands.
 """
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,9 +25,8 @@ from ...policies import DEFAULT_POLICIES, Missed, Policies
 from .._doors import UNREADABLE
 from .._table.shelf import Lock
 from .._table.table import Table
+from .._told import Told
 from .documents import Tree
-
-_log = logging.getLogger("chrono_async")
 
 VERSION = 1
 _GO_STATUSES = [JobStatus.PENDING, JobStatus.RUNNING, JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED]
@@ -163,8 +161,13 @@ def _instance(instance: InstanceInfo) -> Tree:
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def fill(table: Table, document: object, boot_id: str) -> list[Tree]:
-    """Put what a file says into an empty table; return the jobs that cannot be read, as they stand there."""
+def fill(table: Table, document: object, boot_id: str, told: Told | None = None) -> list[Tree]:
+    """
+    Put what a file says into an empty table; return the jobs that cannot be read, as they stand there.
+
+    What is wrong is told, unless it has been `told` before.
+    """
+    told = told or Told()
     if document is None:
         raise UnreadableError("is empty")
     tree = _mapping({"jobs": document} if isinstance(document, list) else document, "the file")
@@ -172,13 +175,12 @@ def fill(table: Table, document: object, boot_id: str) -> list[Tree]:
         raise UnreadableError(f"was written by a newer version of this library (format {tree['version']})")
     table.token_floor = _count(tree.get("tokenFloor"), "tokenFloor")
     table.revision_floor = _count(tree.get("revisionFloor"), "revisionFloor")
-    unreadable = [job for job in _jobs(tree.get("jobs")) if not _take_job(table, job)]
+    unreadable = [job for job in _jobs(tree.get("jobs")) if not _take_job(table, job, told)]
+    table.unreadable = [str(job["id"]) for job in unreadable if isinstance(job, Mapping) and "id" in job]
     if tree.get("bootId") == boot_id:  # the locks of an earlier life of this machine have ended with it
-        _each(tree.get("locks"), "a lock", lambda lock: _take_lock(table, lock))
-    _each(
-        tree.get("runs"), "a run", lambda row: table.history.add(_read_run(row), _moment(row.get("written"), "written"))
-    )
-    _each(tree.get("instances"), "an instance", lambda instance: _take_instance(table, instance))
+        _each(tree.get("locks"), "a lock", lambda lock: _take_lock(table, lock), told)
+    _each(tree.get("runs"), "a run", lambda row: _take_run(table, row), told)
+    _each(tree.get("instances"), "an instance", lambda instance: _take_instance(table, instance), told)
     return unreadable
 
 
@@ -193,11 +195,11 @@ def _jobs(jobs: object) -> list[Any]:
     return jobs
 
 
-def _take_job(table: Table, job: object) -> bool:
+def _take_job(table: Table, job: object, told: Told) -> bool:
     try:
         table.save(_read_job(_mapping(job, "a job")))
     except UNREADABLE as error:
-        _log.error("a job in the state file cannot be read and is left as it is: %s: %.200r", error, job)
+        told.error(f"a job in the state file cannot be read and is left as it is: {error}: {job!r:.200}")
         return False
     return True
 
@@ -276,6 +278,10 @@ def _take_lock(table: Table, tree: Tree) -> None:
         table.locks[job_id] = Lock(_text(tree.get("owner"), "owner"), until)
 
 
+def _take_run(table: Table, tree: Tree) -> None:
+    table.history.add(_read_run(tree), _moment(tree.get("written"), "written"))
+
+
 def _read_run(tree: Tree) -> RunRecord:
     return RunRecord(
         _text(tree.get("jobId"), "jobId"),
@@ -309,13 +315,13 @@ def _take_instance(table: Table, tree: Tree) -> None:
     table.instances[instance_id] = InstanceInfo(instance_id, started, seen, frozenset(jobs))
 
 
-def _each(items: object, what: str, take: Callable[[Tree], None]) -> None:
+def _each(items: object, what: str, take: Callable[[Tree], None], told: Told) -> None:
     """Take each item that can be read; the others, which are no jobs, are only told of."""
     for item in items if isinstance(items, list) else ():
         try:
             take(_mapping(item, what))
         except UNREADABLE as error:
-            _log.warning("%s in the state file cannot be read: %s: %.200r", what, error, item)
+            told.warning(f"{what} in the state file cannot be read: {error}: {item!r:.200}")
 
 
 # ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, NamedTuple
 
-from ...errors import StorageCorruptError, StorageError
+from ...errors import StorageError
 from ...models import RunRecord
 from .._table.shelf import Moment
 from .ledger import Answer, Call, Item, Ledger
@@ -93,7 +93,14 @@ class OptimisticLedger(Ledger, Generic[Row]):
         for attempt in range(_TRIES):
             reading = await self._read(list(places), floors=call.floors, history=call.history)
             self._heard(reading)
-            sheet = Sheet(reading.at, reading.stored, self._row_of, floors=reading.floors, history=reading.history)
+            sheet = Sheet(
+                reading.at,
+                reading.stored,
+                self._row_of,
+                floors=reading.floors,
+                history=reading.history,
+                unreadable=reading.unreadable,
+            )
             answers.update(judge(sheet, call, places))
             now, beaten = await self._write_down(sheet, sheet.changes(places), reading)
             if not beaten:
@@ -108,11 +115,6 @@ class OptimisticLedger(Ledger, Generic[Row]):
         """Write what the sheet says; return the storage's time, and the jobs that somebody else was first to write."""
         if not changes:
             return reading.at.now, []
-        for change in changes:
-            if change.job_id in reading.unreadable:
-                raise StorageCorruptError(
-                    f"what is stored of job {change.job_id!r} cannot be read; it is left as it is"
-                )
         written = await self._write_sheet(sheet, changes)
         self._note(changes, written)
         return written.now, [change.job_id for change in changes if change.job_id not in written.job_ids]

@@ -11,6 +11,7 @@ from typing import TypeVar
 from ...errors import ChronoError, JobNotFoundError, StorageError
 from ...models import JobRecord
 from .._doors import checked
+from .._told import Told
 from ..base import Storage
 
 _log = logging.getLogger("chrono_async")
@@ -31,6 +32,7 @@ class AskedStorage:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        self._told = Told()
         self._keeps_all: bool | None = None
         self._remembered: dict[str, JobRecord] = {}
 
@@ -97,20 +99,20 @@ class AskedStorage:
         records = self._readable(await _ask(self.storage.get_due_jobs(now)), "get_due_jobs")
         due = [record for record in records if not record.paused and record.next_run and record.next_run <= now]
         if len(due) < len(records):
-            _log.warning("get_due_jobs: %d jobs that are paused or not due are passed over", len(records) - len(due))
+            self._told.warning("get_due_jobs: jobs that are paused or not due are passed over")
         return due
 
     def _readable(self, answer: object, method: str) -> list[JobRecord]:
-        """Return the records in an answer, each once; what else it holds is logged and left."""
+        """Return the records in an answer, each once; what else it holds is logged, once, and left."""
         if not isinstance(answer, Iterable):
-            _log.warning("%s: the storage answered %r instead of a list of records", method, answer)
+            self._told.warning(f"{method}: the storage answered {answer!r:.200} instead of a list of records")
             return []
         records: dict[str, JobRecord] = {}
         for item in answer:
             try:
                 record = _own(item)
             except StorageError as error:
-                _log.warning("%s: %s", method, error)
+                self._told.warning(f"{method}: {error}")
             else:
                 records.setdefault(record.id, self._whole(record))
         return list(records.values())

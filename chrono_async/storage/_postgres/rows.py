@@ -150,10 +150,18 @@ class Reader:
             self._tell(str(row[0]), error)
             return None
 
-    def read_all(self, rows: Iterable[Sequence[Any]], read: Callable[[Sequence[Any]], Value]) -> list[Value]:
-        """Return what those rows say that make sense."""
-        found = (self.read(row, read) for row in rows)
-        return [value for value in found if value is not None]
+    def read_all(
+        self, rows: Iterable[Sequence[Any]], read: Callable[[Sequence[Any]], Value], unreadable: list[str] | None = None
+    ) -> list[Value]:
+        """Return what those rows say that make sense; add the jobs of the others to `unreadable`."""
+        found = list[Value]()
+        for row in rows:
+            value = self.read(row, read)
+            if value is not None:
+                found.append(value)
+            elif unreadable is not None:
+                unreadable.append(str(row[0]))
+        return found
 
     def _tell(self, job_id: str, error: Exception) -> None:
         if job_id not in self._told:

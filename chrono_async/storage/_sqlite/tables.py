@@ -14,6 +14,7 @@ from itertools import islice
 from sqlite3 import OperationalError
 from typing import Any, NamedTuple
 
+from ...claims import DuePage
 from ...errors import StorageCorruptError
 from ...models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
 from .._doors import UNREADABLE
@@ -48,6 +49,8 @@ class Question(NamedTuple):
     limit: int
     start: tuple[datetime, str] | None
     """The place of the last one of the page before."""
+    unreadable: list[str]
+    """Where those go that are come across and cannot be read."""
 
 
 class Tables:
@@ -60,21 +63,21 @@ class Tables:
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def read(self, database: Connection, job_ids: Sequence[str]) -> dict[str, Stored[JobRow]]:
-        """Return those of the jobs that are there, to be changed; one alone that cannot be read is an error."""
-        stored = database.remembered().take(job_ids)
+    def read(self, database: Connection, job_ids: Sequence[str]) -> tuple[dict[str, Stored[JobRow]], list[str]]:
+        """Return those of the jobs that are there, to be changed, and the ids of those that cannot be read."""
+        stored, unreadable = database.remembered().take(job_ids), list[str]()
         for job_id, read in self._read(database, [job_id for job_id in job_ids if job_id not in stored]):
             if read is not None:
                 stored[job_id] = read
-            elif len(job_ids) == 1:
-                raise _unreadable(job_id)
-        return stored
+            else:
+                unreadable.append(job_id)
+        return stored, unreadable
 
     def record(self, database: Connection, job_id: str) -> JobRecord | None:
         """Return the record of this id, if there is one; one that cannot be read is an error."""
         for _, read in self._read(database, [job_id]):
             if read is None:
-                raise _unreadable(job_id)
+                raise StorageCorruptError.of(job_id)
             return read.kept.record
         return None
 
@@ -162,12 +165,12 @@ class Tables:
         """Return the jobs with a dead run that no claim will come across."""
         return [job_id for (job_id,) in database.execute(self._sql.to_bury, (_boot(at),))]
 
-    def due(self, database: Connection, asked: Question) -> tuple[list[Due], bool]:
-        """Return a page of what can be claimed, by `(when, job_id)`, and whether there is more."""
+    def due(self, database: Connection, asked: Question, now: datetime) -> DuePage:
+        """Return a page of what can be claimed, by `(when, job_id)`."""
         found = [due for due in self._held(database, asked) if asked.start is None or place_of(due) > asked.start]
         found += islice(self._free(database, asked), asked.limit + 1)
         found.sort(key=place_of)
-        return found[: asked.limit], len(found) > asked.limit
+        return DuePage(now, found[: asked.limit], len(found) > asked.limit, asked.unreadable)
 
     def _held(self, database: Connection, asked: Question) -> Iterator[Due]:
         """Yield the jobs whose place is not that of their entry in the index, since somebody holds them."""
@@ -183,9 +186,12 @@ class Tables:
     def _wanted(self, rows: Iterable[Any], asked: Question) -> Iterator[Due]:
         instants = Instants()
         for row in rows:
-            stored = None if row[0] in asked.skip else self._stored(row, instants)
-            due = None if stored is None else _due_of(stored.kept, asked.at)
-            if due is not None:
+            if row[0] in asked.skip:
+                continue
+            stored = self._stored(row, instants)
+            if stored is None:
+                asked.unreadable.append(row[0])
+            elif (due := _due_of(stored.kept, asked.at)) is not None:
                 yield due
 
     # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,10 +242,6 @@ class Tables:
             InstanceInfo(instance_id, instant_of(started), instant_of(seen), frozenset(json.loads(jobs)))
             for instance_id, started, seen, jobs in rows
         ]
-
-
-def _unreadable(job_id: str) -> StorageCorruptError:
-    return StorageCorruptError(f"the row of job {job_id!r} cannot be read and is left as it is")
 
 
 def _due_of(kept: Kept, at: Moment) -> Due | None:

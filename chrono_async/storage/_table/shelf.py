@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from ...errors import JobNotFoundError
+from ...errors import JobNotFoundError, StorageCorruptError
 from ...models import Due, InstanceInfo, JobRecord, due_of, earliest, place_of
 from .history import History
 from .index import DueIndex, Entry
@@ -62,6 +62,8 @@ class Shelf:
 
     def __init__(self, *, history: int = 20, total_history: int = 50_000, history_age: timedelta | None = None) -> None:
         self.records: dict[str, JobRecord] = {}
+        self.unreadable: Collection[str] = ()
+        """Jobs that are there, and of which there is no record here since it cannot be read."""
         self.locks: dict[str, Lock] = {}
         self.flights: dict[tuple[str, int], float] = {}
         self.history: History = History(history, total_history, history_age)
@@ -84,11 +86,12 @@ class Shelf:
         self._index_anew(own, None)
 
     def get(self, job_id: str) -> JobRecord:
-        """Return the table's own record, or raise `JobNotFoundError`."""
+        """Return the table's own record, or raise `JobNotFoundError`; `StorageCorruptError` for an unreadable one."""
         try:
             return self.records[job_id]
         except KeyError:
-            raise JobNotFoundError(job_id) from None
+            is_there = job_id in self.unreadable
+            raise (StorageCorruptError.of(job_id) if is_there else JobNotFoundError(job_id)) from None
 
     def delete(self, job_id: str) -> None:
         """Forget record, lock and flights; tokens and revisions will still grow from where they were."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 
 from chrono_async import AsyncScheduler
 from chrono_async.errors import StorageCorruptError, StorageError
-from chrono_async.events import JobUnknown
+from chrono_async.events import JobUnknown, LeaseLost, StorageFailing
 from chrono_async.models import JobRecord
 from chrono_async.storage import InMemoryStorage
 from chrono_async.testing import Fault, FaultyStorage, Recorder
@@ -211,23 +212,95 @@ class _Torn(InMemoryStorage):
 
     async def get_job(self, job_id):
         if job_id == "a":
-            raise StorageCorruptError("the row of job 'a' cannot be read")
+            raise StorageCorruptError("the row of job 'a' cannot be read", job_id="a")
         return await super().get_job(job_id)
 
 
 async def test_nor_is_one_whose_record_cannot_be_read(sim, caplog):
-    """Somebody has rescheduled it, so that it has to be read again."""
-    base = _Torn(clock=sim.clock)
+    """Somebody has rescheduled it, so that it has to be read again. The storage is well, and health names the job."""
+    base, told = _Torn(clock=sim.clock), []
     async with World(sim, base=base, is_witnessed=False) as world:
         scheduler = await world.start()
+        scheduler.subscribe(told.append, StorageFailing)
         for job_id in ("a", "b"):
             await scheduler.add_interval_job(job_id, "", world.recorder.job, 5 * MINUTE)
         record = await InMemoryStorage.get_job(base, "a")
         await base.reschedule("a", record.schedule, revision=record.revision, next_run=START + 5 * MINUTE)
         await sim.until(START + 21 * MINUTE)
+        with pytest.raises(StorageCorruptError):
+            await scheduler.get_job("a")
+        health = scheduler.health()
+        assert (health.ok, health.storage_error, health.unreadable_jobs) == (True, "", ("a",))
     assert world.recorder.fire_times("b") == grid(START + 5 * MINUTE, 5 * MINUTE, 4)
     assert world.recorder.fire_times("a") == []
     assert caplog.text.count("job 'a' is left out") == 1
+    assert told == []
+
+
+class _TornLater(InMemoryStorage):
+    """Cannot read a row, whoever asks for it, from when it is torn on; and says so, if it is asked for that alone."""
+
+    is_torn = False
+
+    def _check(self, job_ids):
+        if self.is_torn and "a" in job_ids:
+            raise StorageCorruptError("it cannot be read", job_id="a") if len(job_ids) == 1 else StorageError("not all")
+
+    async def claim(self, requests, owner_id, ttl):
+        self._check([request.job_id for request in requests])
+        return await super().claim(requests, owner_id, ttl)
+
+    async def settle(self, outcomes):
+        self._check([outcome.lease.job_id for outcome in outcomes])
+        return await super().settle(outcomes)
+
+    async def release(self, releases):
+        self._check([given.lease.job_id for given in releases])
+        return await super().release(releases)
+
+    async def advance(self, job_id, move, *, revision, next_run):
+        self._check([job_id])
+        return await super().advance(job_id, move, revision=revision, next_run=next_run)
+
+
+@pytest.mark.parametrize("policy", ["fire_once", "skip"])
+async def test_one_that_cannot_be_claimed_or_passed_over_is_asked_for_once_a_poll(sim, caplog, policy):
+    base = _TornLater(clock=sim.clock)
+    async with World(sim, base=base, is_witnessed=False) as world:
+        scheduler = await world.start()
+        for job_id in ("a", "b"):
+            await scheduler.add_interval_job(
+                job_id, "", world.recorder.job, 5 * MINUTE, misfire=policy, misfire_grace=1
+            )
+        base.is_torn = True
+        await sim.until(START + 5 * MINUTE - SECOND)
+        calls = Counter(world.calls)
+        await sim.until(START + 7 * MINUTE)
+        assert (world.calls - calls)["claim"] + (world.calls - calls)["advance"] <= 20
+        assert (scheduler.health().ok, scheduler.health().unreadable_jobs) == (True, ("a",))
+        base.is_torn = False
+        await sim.until(START + 11 * MINUTE)
+        assert scheduler.health().unreadable_jobs == ()
+    assert world.recorder.fire_times("b") == grid(START + 5 * MINUTE, 5 * MINUTE, 2)
+    assert START + 10 * MINUTE in world.recorder.fire_times("a")
+    assert caplog.text.count("job 'a' is left out") == 1
+
+
+@pytest.mark.parametrize("timeout", [None, 0])
+async def test_the_run_of_one_that_cannot_be_read_any_more_is_lost(sim, timeout):
+    """Its outcome can be written nowhere, nor can it be given back: that is told, and nobody waits for it."""
+    base, told = _TornLater(clock=sim.clock), []
+    async with World(sim, base=base, is_witnessed=False) as world:
+        scheduler = await world.start()
+        scheduler.subscribe(told.append, LeaseLost)
+        await scheduler.add_interval_job("a", "", world.recorder.job, 5 * MINUTE, args=(10,))
+        await sim.until(START + 5 * MINUTE + SECOND)
+        base.is_torn = True
+        begin = sim.now
+        await scheduler.stop(timeout=timeout)
+        assert sim.now - begin <= 10 * SECOND
+        assert not scheduler._state.runs
+    assert [event.job_id for event in told] == ["a"]
 
 
 async def test_more_jobs_than_a_page_holds_are_all_loaded(sim):

@@ -153,8 +153,9 @@ async def test_what_cannot_be_read_is_never_overwritten(medium: Medium) -> None:
     """A job of that id cannot be made beside it; the claims of other jobs go on."""
     await medium.save_job(JobRecord(id="a", next_run=NOW))
     medium.unreadable = {"bad"}
-    with pytest.raises(StorageCorruptError, match="'bad'"):
-        await medium.save_job(JobRecord(id="bad"))
+    for call in (medium.save_job(JobRecord(id="bad")), medium.get_job("bad"), medium.acquire_lock("bad", "me", MINUTE)):
+        with pytest.raises(StorageCorruptError, match="'bad'"):
+            await call
     verdicts = (await medium.claim(requests("bad", "a"), "me/1", MINUTE)).verdicts
     assert [type(verdict) for verdict in verdicts] == [Gone, Granted]
 
