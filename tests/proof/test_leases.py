@@ -113,6 +113,36 @@ async def test_a_settle_whose_answer_was_lost_is_asked_again(sim, kind, fault):
     assert len(results) == world.record("a").run_count == 1
 
 
+@pytest.mark.parametrize(("history", "lasts", "is_known"), [(0, 60, True), (0, 0, False), (1, 0, False), (2, 0, True)])
+async def test_it_is_known_until_another_has_ended_and_the_history_has_no_row_of_it(sim, history, lasts, is_known):
+    """Then it is told as lost, to no callback; but it was written, and is counted once like any other."""
+    base = InMemoryStorage(clock=sim.clock, history=history)
+    async with FaultyWorld(sim, base=base) as world:
+        results, lost, duration = [], [], 1
+        for name in ("one", "two"):
+            scheduler = await world.start(name)
+            scheduler.subscribe(lost.append, LeaseLost)
+
+            async def job():
+                await world.recorder.job(duration)
+
+            await scheduler.add_interval_job("a", "A", job, MINUTE, on_result=results.append)
+        await sim.until(START + MINUTE)
+        [run] = world.recorder.runs
+        way = world.faulty[run.instance_id]
+        way.plan["settle", 0] = Fault.ANSWER_LOST
+        await sim.advance(SECOND)
+        way.fail(Fault.REFUSED, "settle")
+        duration = lasts
+        await sim.advance(MINUTE + 5 * SECOND)
+        assert len(world.recorder.runs) == 2
+        way.heal()
+        await sim.advance(30 * SECOND)
+        assert [event.fire_time for event in lost] == ([] if is_known else [run.fire_time])
+        assert len(results) == (2 if is_known and not lasts else 1)
+        assert world.record("a").run_count == (1 if lasts else 2)
+
+
 @every_storage
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.HANGS])
 async def test_a_run_ends_before_its_lease_does_when_that_cannot_be_renewed(sim, kind, fault):
