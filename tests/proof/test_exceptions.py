@@ -196,6 +196,42 @@ async def test_through_eight_methods_a_pause_between_a_settles_read_and_its_writ
     assert not (await two.other.get_job("a")).paused
 
 
+@pytest.mark.parametrize("writes", ["claim", "pause"])
+async def test_through_eight_methods_a_removal_waits_for_a_write_that_is_under_way(sim, writes):
+    """Or it would write the job back, and a body would begin beside that of whoever claims it next."""
+    two = await Two().begin(sim)
+    writing, gate = await two.held_up(0, two.claim() if writes == "claim" else two.mine.set_paused("a"))
+    removing = asyncio.create_task(two.other.delete_job("a"))
+    await sim.advance(0.3)
+    gate.set()
+    await asyncio.gather(writing, removing)
+    assert await two.mine.list_jobs() == []
+
+
+async def test_through_eight_methods_a_removal_waits_no_longer_than_a_second(sim):
+    """For a process that has died while it wrote, say; and not at all for a run, which may take long."""
+    two = await Two().begin(sim)
+    await two.mine.acquire_lock("a", "dead", HOUR)
+    await two.other.delete_job("a")
+    assert sim.now - two.now <= SECOND
+    await two.mine.register(JobRecord("a", next_run=two.now, schedule=Definition("d", "b")))
+    two.request = two.request._replace(revision=(await two.mine.get_job("a")).revision)
+    await two.claim()
+    begin = sim.now
+    await two.other.delete_job("a")
+    assert sim.now == begin
+
+
+async def test_through_eight_methods_a_removal_between_a_settles_read_and_its_write_is_lost(sim):
+    """It does not wait for the run that holds the lock: the job is there again, and has to be removed again."""
+    two = await (await Two().begin(sim)).claim()
+    settling, gate = await two.held_up(0, two.settle())
+    await two.other.delete_job("a")
+    gate.set()
+    await settling
+    assert [record.run_count for record in await two.other.list_jobs()] == [1]
+
+
 async def test_through_eight_methods_a_settle_between_a_pauses_read_and_its_write_is_undone(sim):
     """Its counting too, and its move of the pointer: the occurrence is there to be run and settled once more."""
     two = await (await Two().begin(sim)).claim()

@@ -20,7 +20,8 @@ from .asked import AskedStorage
 WRITE_TTL = timedelta(seconds=30)
 """How long a lock lasts that is taken for one write."""
 
-
+_REMOVALS, _UNDER_WAY = 10, 0.1
+"""How often a removal looks whether another's write is done, and the seconds between; then that process is dead."""
 _LET_GO_WITHIN = 2.0
 """Seconds to wait for the end of a lock that was taken for one write."""
 
@@ -54,12 +55,25 @@ class InTurn:
         return await self._inner.get(job_id)
 
     async def delete_job(self, job_id: str) -> None:
-        """Forget the record and its lock, or raise `JobNotFoundError`."""
-        async with self._turn(job_id):
-            self._remember(await self._inner.find(job_id))
-            await self._inner.delete(job_id)
+        """Forget the record and its lock, or raise `JobNotFoundError`; a write that is under way is waited for."""
+        for _ in range(_REMOVALS - 1):
+            if await self._delete(job_id):
+                break
+            await asyncio.sleep(_UNDER_WAY)
+        else:
+            await self._delete(job_id, at_once=True)
         self._asked_for.discard(job_id)
         self._hints.give()
+
+    async def _delete(self, job_id: str, *, at_once: bool = False) -> bool:
+        """Delete the job; not while another process has its lock for a write, which would bring it back."""
+        async with self._writing(job_id) as is_locked:
+            record = await self._inner.find(job_id)
+            if not (at_once or is_locked or record is None or record.owner is not None):
+                return False
+            self._remember(record)
+            await self._inner.delete(job_id)
+        return True
 
     async def list_jobs(self) -> list[JobRecord]:
         """Return all records that can be read."""
