@@ -154,6 +154,8 @@ RUN_COLUMNS = (
     "job_id", "fire_time", "status", "instance_id", "attempt", "token", "manual", "started", "finished", "error",
     "retry_count", "missed_count", "missed_first", "missed_last",
 )  # fmt: skip
+OF_MISSED = 3
+"""How many of these, the last, tell of missed fire times: nearly no run has any."""
 RUN_INSTANTS = frozenset({"fire_time", "started", "finished", "missed_first", "missed_last"})
 
 

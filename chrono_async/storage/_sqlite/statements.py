@@ -4,7 +4,9 @@ The texts of the statements of a SQLite storage. Nothing in them is a user's but
 
 # ruff: noqa: S608
 
-from .._ledger.rows import COLUMNS, RUN_COLUMNS
+from collections.abc import Sequence
+
+from .._ledger.rows import COLUMNS, OF_MISSED, RUN_COLUMNS
 
 SIZES = (1, 4, 16, 32, 64, 128, 256, 512)
 """How many ids a statement is made for: the texts are always the same few, so that they stay prepared."""
@@ -22,22 +24,22 @@ class Statements:
         self._about_instances(f"{ns}_instances", f"{ns}_jobs")
 
     def _about_jobs(self, jobs: str, meta: str) -> None:
-        columns, places = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
-        self._updates: dict[tuple[str, ...], str] = {}
+        columns = ", ".join(COLUMNS)
+        self._updates: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
         self._jobs = jobs
         self.jobs: dict[int, str] = _for_ids(f"SELECT {columns}, number FROM {jobs} WHERE id IN (%s)")
-        self.insert: str = f"INSERT INTO {jobs} ({columns}) VALUES ({places})"
+        self.insert: str = _insert(jobs, COLUMNS)
         self.forget: str = f"DELETE FROM {jobs} WHERE number = ?"
         self.records: str = f"SELECT {columns}, number FROM {jobs} WHERE name IS NOT NULL"
         self.floors: str = f"SELECT name, value FROM {meta} WHERE name IN ('token_floor', 'revision_floor')"
         self.raise_floors: str = f"INSERT OR REPLACE INTO {meta} (name, value) VALUES (?, ?)"
 
-    def update(self, columns: tuple[str, ...]) -> str:
+    def update(self, columns: tuple[str, ...], emptied: tuple[str, ...]) -> str:
         """Return the text that writes these columns: what has not changed costs no index anything."""
-        sql = self._updates.get(columns)
+        sql = self._updates.get((columns, emptied))
         if sql is None:
-            values = ", ".join(f"{name} = ?" for name in columns)
-            sql = self._updates[columns] = f"UPDATE {self._jobs} SET {values} WHERE number = ?"
+            values = ", ".join([f"{name} = ?" for name in columns] + [f"{name} = NULL" for name in emptied])
+            sql = self._updates[columns, emptied] = f"UPDATE {self._jobs} SET {values} WHERE number = ?"
         return sql
 
     def _about_due(self, jobs: str) -> None:
@@ -49,8 +51,9 @@ class Statements:
             {look} WHERE due_at < ? AND (due_at, id) > (?, ?) AND lock_until <= ? ORDER BY due_at, id"""
 
     def _about_runs(self, runs: str, per_job: int) -> None:
-        columns, places = ", ".join(RUN_COLUMNS), ", ".join("?" * len(RUN_COLUMNS))
-        self.add_run: str = f"INSERT INTO {runs} ({columns}, written) VALUES ({places}, ?)"
+        columns = ", ".join(RUN_COLUMNS)
+        self.add_run: str = _insert(runs, ("written", *RUN_COLUMNS))
+        self.add_simple_run: str = _insert(runs, ("written", *RUN_COLUMNS[:-OF_MISSED]))
         self.runs_of: dict[int, str] = _for_ids(f"SELECT {columns} FROM {runs} WHERE job_id IN (%s) ORDER BY seq")
         self.latest: str = f"SELECT {columns} FROM {runs} ORDER BY seq DESC LIMIT ? OFFSET ?"
         self.latest_of: str = f"SELECT {columns} FROM {runs} WHERE job_id = ? ORDER BY seq DESC LIMIT ? OFFSET ?"
@@ -72,3 +75,7 @@ class Statements:
 
 def _for_ids(sql: str) -> dict[int, str]:
     return {size: sql % ", ".join("?" * size) for size in SIZES}
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"

@@ -19,7 +19,7 @@ from ...errors import StorageCorruptError
 from ...models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
 from .._doors import UNREADABLE
 from .._ledger.bounds import Bounds
-from .._ledger.rows import JobRow, kept_of
+from .._ledger.rows import OF_MISSED, JobRow, kept_of
 from .._ledger.sheet import Change, Floors, Kept, Stored
 from .._table.instants import instant_of, microseconds_of
 from .._table.shelf import Moment
@@ -127,7 +127,7 @@ class Tables:
 
     def _update(self, database: Connection, rows: Mapping[Places, Sequence[Sequence[Any]]]) -> None:
         for places, values in rows.items():
-            updated = database.executemany(self._sql.update(places.columns), values)
+            updated = database.executemany(self._sql.update(places.columns, places.emptied), values)
             if updated.rowcount != len(values):
                 raise OperationalError("a row that was read is not there any more")
 
@@ -199,7 +199,11 @@ class Tables:
     def _add_runs(self, database: Connection, runs: Sequence[RunRecord], written: int) -> None:
         """Add rows, and let the oldest of their jobs make room for them."""
         if runs:
-            database.executemany(self._sql.add_run, [encoded_run(run, written) for run in runs])
+            rows = [encoded_run(run, written) for run in runs]
+            if any(run.missed for run in runs):
+                database.executemany(self._sql.add_run, rows)
+            else:
+                database.executemany(self._sql.add_simple_run, [row[:-OF_MISSED] for row in rows])
             database.executemany(self._sql.prune, [(job_id, job_id) for job_id in {run.job_id for run in runs}])
 
     def runs_of(self, database: Connection, job_ids: Sequence[str]) -> list[RunRecord]:
