@@ -11,12 +11,11 @@ from ...errors import InvalidOptionError
 from ...models import RunRecord
 from .._ledger.optimistic import Reading, Written
 from .._ledger.recalling import RecallingLedger
-from .._ledger.rows import COLUMNS, JobRow, kept_of, run_of
+from .._ledger.rows import JobRow, kept_of, run_of
 from .._ledger.sheet import Change, Floors, Kept, Stored
 from .._table.shelf import Moment
 from .pool import ConflictError, Fetch
-from .rows import Reader, arguments_of, bad_character, job_row, places_to_write, values_of
-from .statements import write
+from .rows import Reader, bad_character, job_row, write_of
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
@@ -36,7 +35,7 @@ class PostgresLedger(RecallingLedger[JobRow]):
         unreadable: set[str] = set()
         for _, _, _, version, *values in rows:
             if version is not None:
-                row = values_of(values)
+                row = tuple(values)
                 kept = self._reader.read(row, kept_of)
                 if kept is None:
                     unreadable.add(row[0])
@@ -57,10 +56,9 @@ class PostgresLedger(RecallingLedger[JobRow]):
         until: datetime | None = None,
     ) -> Written:
         """Write all that was not changed by somebody else, in one statement."""
-        places = places_to_write(changes)
-        arguments = [*arguments_of(changes, places, floors, with_runs=self._history > 0), as_of, until]
+        name, arguments = write_of(changes, floors, with_runs=self._history > 0)
         try:
-            ((now, job_ids, version),) = await self._fetch(write([COLUMNS[place] for place in places]), *arguments)
+            ((now, job_ids, version),) = await self._fetch(name, *arguments, as_of, until)
         except ConflictError:
             return Written(_BEGINNING, ())
         written = set(job_ids)

@@ -4,17 +4,15 @@ Jobs and runs as rows of PostgreSQL's own types: what differs from the rows that
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
-from operator import ne
 from typing import Any, TypeVar
 
 from ...models import Due, JobRecord, RunRecord, pending_manual
 from .._doors import UNREADABLE
 from .._ledger.rows import COLUMNS, COUNTS, RUN_COLUMNS, JobRow, kept_of, row_of, run_row
 from .._ledger.sheet import Change, Floors, Kept
-from .._table.instants import instant_of
-from .statements import DUE_COLUMNS
+from .._table.instants import instant_of, microseconds_of
+from .statements import DUE_COLUMNS, INSTANTS_GIVEN, READ, shared, write
 
 _log = logging.getLogger("chrono_async")
 
@@ -63,8 +61,12 @@ def job_row(job_id: str, kept: Kept) -> JobRow:
 
 def places_to_write(changes: Iterable[Change[JobRow]]) -> Sequence[int]:
     """Return which columns of these jobs are to be written: those that are different in one of them, id and lock."""
-    differences = {bytes(map(ne, before or _NOTHING, row)) for _, _, row, _, _, before in changes if row is not None}
-    return _places(frozenset(differences))
+    rows = [(before or _NOTHING, row) for _, _, row, _, _, before in changes if row is not None]
+    return _places(frozenset(map(_differences, rows)))
+
+
+def _differences(rows: tuple[JobRow, JobRow]) -> bytes:
+    return bytes([new is not old and new != old for old, new in zip(*rows, strict=True)])
 
 
 @lru_cache(maxsize=1024)
@@ -78,20 +80,40 @@ _NOTHING: tuple[Any, ...] = (object(),) * len(COLUMNS)
 """What differs from any row, in all its columns."""
 
 
-def arguments_of(
-    changes: Sequence[Change[JobRow]], places: Sequence[int], floors: Floors | None, *, with_runs: bool
-) -> list[Any]:
-    """Return what the statement that writes is given: a list for each column, then the floors."""
-    rows = [change.row or (change.job_id, *_GONE) for change in changes]
-    columns = [[row[place] for row in rows] for place in places]
-    runs = [_run_row(run) for change in changes for run in change.runs] if with_runs else []
-    versions, gone = [change.version for change in changes], [change.row is None for change in changes]
-    run_lists = zip(*runs, strict=True) if runs else _NO_RUNS
-    return [versions, gone, *columns, *run_lists, *(floors or Floors())]
+def write_of(changes: Sequence[Change[JobRow]], floors: Floors | None, *, with_runs: bool) -> tuple[str, list[Any]]:
+    """Return the name of the statement that writes these changes, and what it is given."""
+    rows = [(change.version, change.row is None, *(change.row or (change.job_id, *_GONE))) for change in changes]
+    places = [0, 1, *(2 + place for place in places_to_write(changes))]
+    jobs = [_given(_GIVEN[place], [row[place] for row in rows]) for place in places]
+    told = [_run_row(run) for change in changes for run in change.runs] if with_runs else []
+    runs = list(map(_given, RUN_COLUMNS, zip(*told, strict=True) if told else _NO_RUNS))
+    name = write([mark for mark, _ in jobs], [mark for mark, _ in runs])
+    return name, [*(value for _, value in jobs), *(value for _, value in runs), *(floors or Floors())]
 
 
+_GIVEN = (*READ, *COLUMNS)
 _GONE: tuple[Any, ...] = (None,) * (len(COLUMNS) - 1)
 _NO_RUNS: tuple[Any, ...] = ((),) * len(RUN_COLUMNS)
+
+
+def _given(column: str, values: Sequence[Any]) -> tuple[str, Any]:
+    """Return a column's mark and its values; of what a batch mostly has in common, the one value if it has."""
+    if column in _COMMON and (not values or values.count(values[0]) == len(values)):
+        return shared(column), next(iter(_as_given(column, values[:1])), None)
+    return column, _as_given(column, values)
+
+
+_COMMON = frozenset(
+    {"gone", "status", "owner", "lease_until", "running", "claimed", "lock_owner", "lock_until"}
+    | {"instance_id", "attempt", "manual", "error", "retry_count", "missed_count", "missed_first", "missed_last"}
+)
+"""The columns in which a batch mostly has one value. The others might have by chance; each pattern is a statement."""
+
+
+def _as_given(column: str, values: Sequence[Any]) -> Sequence[Any]:
+    if column not in INSTANTS_GIVEN:
+        return values
+    return [None if moment is None else microseconds_of(moment) for moment in values]
 
 
 def _run_row(run: RunRecord) -> tuple[Any, ...]:
@@ -100,17 +122,6 @@ def _run_row(run: RunRecord) -> tuple[Any, ...]:
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def values_of(row: Iterable[Any]) -> tuple[Any, ...]:
-    """Return the values of a row. The ends of time are infinite to the driver, which then knows no zone."""
-    values = tuple(row)
-    if _ENDS[0] in values or _ENDS[1] in values:
-        return tuple(value.replace(tzinfo=UTC) if value in _ENDS else value for value in values)
-    return values
-
-
-_ENDS = (datetime.min, datetime.max)  # noqa: DTZ901 - as the driver has them
 
 
 def due_of_row(row: Sequence[Any]) -> Due:
@@ -145,7 +156,7 @@ class Reader:
     def read(self, row: Sequence[Any], read: Callable[[Sequence[Any]], Value]) -> Value | None:
         """Return what the row says, or None for one that makes no sense; its first column is a job's id."""
         try:
-            return read(values_of(row))
+            return read(tuple(row))
         except UNREADABLE as error:
             self._tell(str(row[0]), error)
             return None

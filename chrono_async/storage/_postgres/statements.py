@@ -2,11 +2,13 @@
 The statements of a storage in PostgreSQL, for a namespace.
 
 They stand in the `.sql` files beside this one, as they are for the namespace `chrono`, but for the columns, which
-`_ledger.rows` names; a statement that writes is made for the columns that it writes.
+`_ledger.rows` names. A statement that writes is made for the columns that it writes, each of which is given as a list,
+with a value a row, or as the one value that all rows share.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from ...errors import InvalidOptionError
@@ -23,9 +25,12 @@ STEPS = [(_FOLDER / "schema.sql").read_text("utf-8")]
 """Version n is what the first n of them make of no tables. One that was released is never changed: another follows."""
 
 _NAMESPACE = re.compile(r"[a-z_][a-z0-9_]{0,39}")
-_JOB_TYPES = {**dict.fromkeys(INSTANTS, "timestamptz"), **dict.fromkeys(COUNTS, "bigint"), "paused": "boolean"}
+READ = ("was", "gone")
+"""What is given of a job before its columns: its version when it was read, and whether it is to go."""
+INSTANTS_GIVEN = INSTANTS | RUN_INSTANTS
+"""The columns that are given in whole microseconds: a number costs the driver a tenth of what a moment does."""
+_JOB_TYPES = {**dict.fromkeys(("was", *COUNTS), "bigint"), **dict.fromkeys(("gone", "paused"), "boolean")}
 _RUN_TYPES = {
-    **dict.fromkeys(RUN_INSTANTS, "timestamptz"),
     **dict.fromkeys(("attempt", "token", "retry_count", "missed_count"), "bigint"),
     "manual": "boolean",
 }
@@ -45,6 +50,7 @@ class Statements:
         text = self._named((_FOLDER / "statements.sql").read_text("utf-8"))
         _, *parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
         named = {name: part.replace("{now}", _NOW) for name, part in zip(parts[::2], parts[1::2], strict=True)}
+        self._writes = lru_cache(maxsize=256)(self._write)
         self._texts = {name: part if name == _WRITE else _filled(part, _about(COLUMNS)) for name, part in named.items()}
 
     def _named(self, text: str) -> str:
@@ -53,9 +59,11 @@ class Statements:
     def __getitem__(self, name: str) -> str:
         text = self._texts.get(name)
         if text is None:
-            statement, *columns = name.split()
-            text = self._texts[name] = _filled(self._texts[statement], _about(columns))
+            text = self._writes(name)
         return text
+
+    def _write(self, name: str) -> str:
+        return _filled(self._texts[_WRITE], _about_write(*_marks_in(name)))
 
 
 def _checked(namespace: object) -> str:
@@ -65,12 +73,23 @@ def _checked(namespace: object) -> str:
     return namespace
 
 
-def write(columns: Sequence[str]) -> str:
-    """Return the name of the statement that writes these columns of jobs, among them the id and the lock."""
-    return " ".join([_WRITE, *columns])
+def write(jobs: Iterable[str], runs: Iterable[str]) -> str:
+    """Return the name of the statement that writes these columns of jobs and of runs; `shared` has marked some."""
+    return " ".join([_WRITE, *jobs, _RUNS, *runs])
 
 
-_WRITE = "write"
+def shared(column: str) -> str:
+    """Mark a column whose value is given once, for all rows."""
+    return column + _SHARED
+
+
+def _marks_in(name: str) -> tuple[list[str], list[str]]:
+    _, *marks = name.split()
+    at = marks.index(_RUNS)
+    return marks[:at], marks[at + 1 :]
+
+
+_WRITE, _RUNS, _SHARED = "write", "+", "="
 
 
 def _filled(text: str, about: Mapping[str, str]) -> str:
@@ -83,29 +102,61 @@ def _listed(columns: Iterable[str], table: str = "") -> str:
     return ", ".join(f"{table}{column}" for column in columns)
 
 
-def _arrays(columns: Iterable[str], types: Mapping[str, str], *, first: int) -> str:
-    return _listed(f"${at}::{types.get(column, 'text')}[]" for at, column in enumerate(columns, start=first))
-
-
-_FIRST_COLUMN = 3  # after the versions that were read, and whether the row is to go
-
-
-def _about(columns: Sequence[str]) -> Mapping[str, str]:
+def _about(columns: Iterable[str]) -> Mapping[str, str]:
     """Return what stands for what in the texts, where a job has these columns."""
-    first_of_run = _FIRST_COLUMN + len(columns)
-    floors = first_of_run + len(RUN_COLUMNS)
+    columns = list(columns)
     return {
         "columns": _listed(columns),
         "g.columns": _listed(columns, "g."),
         "j.columns": _listed(columns, "j."),
         "due_columns": _listed(DUE_COLUMNS),
         "assignments": _listed(f"{column} = g.{column}" for column in columns if column != "id"),
-        "arrays": _arrays(columns, _JOB_TYPES, first=_FIRST_COLUMN),
         "run_columns": _listed(RUN_COLUMNS),
         "r.run_columns": _listed(RUN_COLUMNS, "r."),
-        "run_arrays": _arrays(RUN_COLUMNS, _RUN_TYPES, first=first_of_run),
-        "token_floor": f"${floors}::bigint",
-        "revision_floor": f"${floors + 1}::bigint",
-        "earliest": f"${floors + 2}::timestamptz",
-        "latest": f"${floors + 3}::timestamptz",
     }
+
+
+def _about_write(jobs: Sequence[str], runs: Sequence[str]) -> Mapping[str, str]:
+    """Return the same for what writes these columns, and how its parameters become rows."""
+    of_jobs, of_runs = _Lists(jobs, _JOB_TYPES, first=1), _Lists(runs, _RUN_TYPES, first=1 + len(jobs))
+    token_floor = 1 + len(jobs) + len(runs)
+    return {
+        **_about(column for column in map(_unmarked, jobs) if column not in READ),
+        "values": of_jobs.values,
+        "arrays": of_jobs.arrays,
+        "listed": of_jobs.columns,
+        "run_values": of_runs.values,
+        "run_arrays": of_runs.arrays,
+        "run_listed": of_runs.columns,
+        "token_floor": f"${token_floor}::bigint",
+        "revision_floor": f"${token_floor + 1}::bigint",
+        "earliest": f"${token_floor + 2}::timestamptz",
+        "latest": f"${token_floor + 3}::timestamptz",
+    }
+
+
+def _unmarked(mark: str) -> str:
+    return mark.removesuffix(_SHARED)
+
+
+class _Lists:
+    """How parameters become rows: the lists are unnested, as a table `u`; what is shared stands beside it."""
+
+    def __init__(self, marks: Sequence[str], types: Mapping[str, str], *, first: int) -> None:
+        values: list[str] = []
+        arrays: list[str] = []
+        columns: list[str] = []
+        for at, mark in enumerate(marks, start=first):
+            column = _unmarked(mark)
+            kind = "bigint" if column in INSTANTS_GIVEN else types.get(column, "text")
+            value = f"${at}::{kind}"
+            if mark == column:
+                value = f"u.{column}"
+                arrays.append(f"${at}::{kind}[]")
+                columns.append(column)
+            values.append(f"{_INSTANT.format(value) if column in INSTANTS_GIVEN else value} AS {column}")
+        self.values, self.arrays, self.columns = ", ".join(values), ", ".join(arrays), ", ".join(columns)
+
+
+_INSTANT = "to_timestamp({0} / 1000000) + {0} % 1000000 * interval '1us'"
+"""The moment that so many microseconds since 1970 are, to the microsecond: whole seconds have an exact double."""

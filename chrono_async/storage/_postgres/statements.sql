@@ -22,7 +22,7 @@ SELECT FROM chrono_jobs WHERE id = $1 FOR UPDATE;
 -- version has changed by the time its lock is free is none of `held`: somebody else was first. No two lists are joined,
 -- and `IS TRUE` has the ids that were written hashed: the planner thinks lists short, and would go through all pairs.
 WITH given AS (
-    SELECT * FROM unnest($1::bigint[], $2::boolean[], {arrays}) AS g (was, gone, {columns})
+    SELECT {values} FROM unnest({arrays}) AS u ({listed})
     WHERE ({earliest} IS NULL OR {earliest} <= statement_timestamp())
       AND ({latest} IS NULL OR statement_timestamp() <= {latest})
 ), held AS MATERIALIZED (
@@ -52,8 +52,8 @@ WITH given AS (
     SELECT id, version FROM updated UNION ALL SELECT id, NULL FROM deleted UNION ALL SELECT id, version FROM created
 ), told AS (
     INSERT INTO chrono_runs ({run_columns})
-    SELECT {r.run_columns} FROM unnest({run_arrays}) WITH ORDINALITY AS r ({run_columns}, place)
-    WHERE (r.job_id IN (SELECT id FROM written)) IS TRUE ORDER BY r.place
+    SELECT {run_values} FROM unnest({run_arrays}) WITH ORDINALITY AS u ({run_listed}, place)
+    WHERE (u.job_id IN (SELECT id FROM written)) IS TRUE ORDER BY u.place
 ), raised AS (
     UPDATE chrono_meta
     SET token_floor = GREATEST(token_floor, {token_floor}), revision_floor = GREATEST(revision_floor, {revision_floor})
@@ -71,7 +71,7 @@ FROM (
 ) t LEFT JOIN LATERAL (
     SELECT {due_columns}
     FROM chrono_jobs
-    WHERE due_at < statement_timestamp() + $1::interval
+    WHERE due_at < LEAST(statement_timestamp() + $1::interval, '9999-12-31 23:59:59.999999+00')
       AND (due_at, id) > ($2::timestamptz, $3::text)
       AND id NOT IN (SELECT unnest($4::text[]))
     ORDER BY due_at, id LIMIT $5
