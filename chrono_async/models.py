@@ -52,12 +52,16 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A manual request to run, with a fire time and attempts of its own."""
+    """A manual request to run, with a fire time, attempts, tries and a pause of its own."""
 
     at: datetime
     arguments: str = ""
     """`{"args": [...], "kwargs": {...}}` as JSON, or empty for the job's own."""
     attempt: int = 0
+    tries: int = 0
+    """Tries that it had behind it when it was released."""
+    not_before: datetime | None = None
+    """No claim before then: it waits for its retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +112,9 @@ class JobRecord:
     """Fire time of the latest claim, or of what is queued; while `next_run <= claimed`, the next claim is for it."""
     attempt: int = 0
     tries: int = 0
-    """Tries that a released run had behind it."""
+    """Tries that the pointer's occurrence had behind it when it was released; a manual run has its own."""
     not_before: datetime | None = None
-    """No claim before then: a released run waits for its retry."""
+    """No claim of the pointer's occurrence before then: it waits for its retry."""
     triggered: Trigger | None = None
     """A manual request that waits."""
     manual: Trigger | None = None
@@ -155,7 +159,7 @@ def pending_manual(record: JobRecord) -> Trigger | None:
 
 
 def earliest(record: JobRecord) -> datetime | None:
-    """Return when the job has something to do, whoever may hold it: a manual request even while it is paused."""
+    """Return when the job has something to do, whether or not it waits for a retry: a manual request even if paused."""
     pointer = None if record.paused else record.next_run
     if record.triggered is None and record.manual is None:
         return pointer
@@ -165,16 +169,30 @@ def earliest(record: JobRecord) -> datetime | None:
     return manual.at if pointer is None else min(manual.at, pointer)
 
 
+def due_at(record: JobRecord) -> datetime | None:
+    """
+    Return when what is to be claimed first can be claimed, whoever may hold the job.
+
+    A manual run that was begun goes before the pointer, in the pause before its retry too; a manual request, even in
+    the pause before the pointer's.
+    """
+    if record.triggered is None and record.manual is None:
+        when, wait = None if record.paused else record.next_run, record.not_before
+    else:
+        manual = pending_manual(record)
+        when, wait = earliest(record), record.not_before if manual is None else manual.not_before
+    return when if when is None or wait is None or wait < when else wait
+
+
 def due_of(record: JobRecord, held_until: datetime | None = None) -> Due | None:
     """Say when the job can next be claimed, and what for; `held_until` is the end of a lock that lives on it."""
     if record.triggered is None and record.manual is None and record.not_before is held_until is None:
         return _pointer_due(record)
-    when = earliest(record)
+    when = due_at(record)
     if when is None:
         return None
-    for bound in (record.not_before, held_until):
-        if bound is not None and bound > when:
-            when = bound
+    if held_until is not None and held_until > when:
+        when = held_until
     manual = pending_manual(record)
     return Due(
         record.id, when, record.next_run, record.revision, record.bound_fire_time, None if manual is None else manual.at

@@ -26,6 +26,7 @@ class EightMethods(Steps):
             options=Policies(overlap=Overlap.QUEUE, max_runs=9, tags=("a", "b")), revision=5, scheduled_runs=6,
             last_success=now - SECOND, token=11, settled_token=10, claimed=now, attempt=2, tries=1,
             not_before=now + SECOND, triggered=Trigger(now, '{"args": [1]}'),
+            manual=Trigger(now - SECOND, "{}", attempt=1, tries=3, not_before=now + MINUTE),
         )  # fmt: skip
         await storage.save_job(record)
         assert await storage.get_job("full") == record

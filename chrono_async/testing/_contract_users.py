@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from chrono_async import Clock, InstanceInfo, JobNotFoundError, JobStatus, LeasingStorage, Missed, RunRecord, RunStatus
-from chrono_async.storage import Definition, Held, Outcome, Policies, Release, SettleVerdict, Trigger
+from chrono_async.storage import Definition, Held, Moved, Outcome, Policies, Release, SettleVerdict, Trigger
 
 from ._contract_steps import MINUTE, SECOND, SteppedClock, Steps, job, run_of
 
@@ -47,6 +47,58 @@ class GivingBack(Steps):
         again = await self.claimed(leasing, "a", fire_time=now)
         assert (again.attempt, again.tries) == (1, 3)
         await self.settle(leasing, again, now, now)
+        assert (await self.claimed(leasing, "a")).tries == 0
+
+    async def test_a_manual_run_waits_for_no_retry_of_a_scheduled_one(
+        self, leasing: LeasingStorage, clock: Clock, now: datetime, ttl: timedelta
+    ) -> None:
+        """It is due at once, in the pause too, which stays as it is, with the tries: also after a retry of its own."""
+        await leasing.register(job("a", now))
+        later = clock.now() + ttl
+        await leasing.release([Release((await self.claimed(leasing, "a")).lease, later, tries=3)])
+        waiting = await leasing.trigger("a", Trigger(now))
+        (due,) = await self.all_due(leasing, clock.now() + SECOND)
+        assert due.trigger == waiting.at
+        manual = await self.claimed_manually(leasing, due)
+        assert (manual.attempt, manual.tries) == (1, 0)
+        (given_back,) = await leasing.release([Release(manual.lease, tries=1)])
+        assert given_back is not None
+        manual = await self.claimed_manually(leasing, given_back)
+        assert manual.tries == 1
+        outcome = Outcome(manual.lease, run_of(manual, waiting.at, manual=True), None)
+        after = (await leasing.settle([outcome])).settled[0].due
+        assert after is not None
+        assert (after.when, after.trigger, after.bound) == (later, None, now)
+        assert await self.all_due(leasing, clock.now() + (later - clock.now()) / 2) == []
+        assert isinstance(await self.claim_due(leasing, "a", fire_time=now), Held)
+        await self.wait_until(clock, later)
+        again = await self.claimed(leasing, "a", fire_time=now)
+        assert (again.attempt, again.tries) == (1, 3)
+
+    async def test_a_manual_run_waits_for_its_retry_whatever_becomes_of_the_pointer(
+        self, leasing: LeasingStorage, clock: Clock, now: datetime, ttl: timedelta
+    ) -> None:
+        """It goes before the scheduled ones from its first try to its last; the eight methods tell of these as ever."""
+        record = (await leasing.register(job("a", now + MINUTE))).record
+        waiting = await leasing.trigger("a", Trigger(now))
+        (due,) = await self.all_due(leasing, clock.now() + SECOND)
+        manual = await self.claimed_manually(leasing, due)
+        later = clock.now() + ttl
+        await leasing.release([Release(manual.lease, later, tries=2)])
+        new = Definition("x", "y")
+        pointer = clock.now() + ttl / 2
+        assert await leasing.reschedule("a", new, revision=record.revision, next_run=pointer)
+        assert [d.when for d in await self.all_due(leasing, later + SECOND)] == [later]
+        await self.wait_until(clock, pointer)
+        assert [r.id for r in await leasing.get_due_jobs(clock.now())] == ["a"]
+        assert isinstance(await self.claim_due(leasing, "a"), Moved)
+        assert await self.all_due(leasing, clock.now() + (later - clock.now()) / 2) == []
+        await self.wait_until(clock, later)
+        (due,) = await self.all_due(leasing, clock.now() + SECOND)
+        assert due.trigger == waiting.at
+        again = await self.claimed_manually(leasing, due)
+        assert (again.attempt, again.tries) == (1, 2)
+        await leasing.settle([Outcome(again.lease, run_of(again, waiting.at, manual=True), None)])
         assert (await self.claimed(leasing, "a")).tries == 0
 
     async def test_fire_times_are_passed_over_with_their_row(self, leasing: LeasingStorage, now: datetime) -> None:

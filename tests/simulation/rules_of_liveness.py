@@ -57,7 +57,8 @@ def _due_since(record: JobRecord | None) -> datetime | None:
         waiting.append((record.bound_fire_time or record.next_run) + record.options.jitter)
     if not waiting:
         return None
-    return min(waiting) if record.not_before is None else max(min(waiting), record.not_before)
+    pause = record.not_before if manual is None else manual.not_before
+    return min(waiting) if pause is None else max(min(waiting), pause)
 
 
 def _true(history: History, moment: datetime) -> float:

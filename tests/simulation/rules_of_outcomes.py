@@ -79,8 +79,7 @@ def failures_are_tried_again(history: History) -> Iterator[Breach]:
     A try that fails is followed by another after its pause, here or elsewhere, until as many have failed as may (I8).
 
     One that returned is followed by none. Whose process dies, or whose run is cut and given back, leaves the tries that
-    it has made uncounted. A job has one place for what a run that was given back has behind it: if meanwhile another
-    occurrence was claimed, a manual one say, or the pointer was set, that may be lost.
+    it has made uncounted. What a scheduled run has behind it is lost if the pointer was set meanwhile.
     """
     tries = bodies_by_token(history)
     for job, events in history.by_job.items():
@@ -91,7 +90,7 @@ def failures_are_tried_again(history: History) -> Iterator[Breach]:
             claim, mine = lease.claim, tries.get((job, lease.claim.token), [])
             name = (lease.life, claim.fire_time, claim.manual)
             before = kept.get(name, _Kept(0, 0, None, claim.at))
-            if any(before.since <= at <= claim.at for at in moves):
+            if not claim.manual and any(before.since <= at <= claim.at for at in moves):
                 before = before._replace(least=0, last=None)
             told, made = errors.get(claim.token), before.most + len(mine)
             yield from _of_tries(history, before, mine, traits)
@@ -103,7 +102,7 @@ def failures_are_tried_again(history: History) -> Iterator[Breach]:
                 is_counted = _is_counted(history, mine, traits)
                 last = (before.least + len(mine), made, mine[-1]) if is_counted else (0, 0, None)
                 before = _Kept(*last, lease.ended)
-            kept = {name: before}
+            kept[name] = before
 
 
 class _Kept(NamedTuple):

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from chrono_async import JobRecord, Misfire
+from chrono_async.models import pending_manual
 
 from .breach import Breach, Lease, fire_times, leases, schedule_of
 from .history import Asked, Began, Called, Changed, Claimed, Defect, History, Lived, Seen
@@ -37,10 +38,11 @@ def all_is_well_in_the_end(history: History) -> Iterator[Breach]:
     moment = history.wall(since) - history.skew
     for job, seen in last.items():
         record = seen.record
+        waits = record is not None and _waits_for_retry(record, moment)
         if history.has_eight_methods and record is not None:
             record = replace(record, triggered=None, manual=None, lease_until=None)
         can_run = any(_could_begin(history, who, job, since) for who in _living(history, history.ended))
-        if record is not None and can_run and seen.at < since and _lies_about(record, moment):
+        if record is not None and can_run and seen.at < since and not waits and _lies_about(record, moment):
             yield Breach(history.ended, job, f"it is left lying: {record}")
         longest = history.wall(history.ended) + timedelta(seconds=history.ttl + _A_MOMENT) + history.skew
         if record is not None and record.lease_until is not None and record.lease_until > longest:
@@ -62,12 +64,16 @@ def _takes_a_place(lease: Lease, at: float) -> bool:
     return lease.claim.at - _HAIR <= at <= min(lease.ended, lease.until) + _HAIR
 
 
+def _waits_for_retry(record: JobRecord, moment: datetime) -> bool:
+    manual = pending_manual(record)
+    pause = record.not_before if manual is None else manual.not_before
+    return record.owner is None and pause is not None and pause > moment
+
+
 def _lies_about(record: JobRecord, moment: datetime) -> bool:
     if record.owner is not None:
         ends, fire_time = record.lease_until, record.running
         return ends is not None and fire_time is not None and max(ends, fire_time) < moment and not record.paused
-    if record.not_before is not None and record.not_before > moment:
-        return False
     if record.options.misfire is Misfire.FIRE_ALL:
         return False
     waiting = [trigger.at for trigger in (record.triggered, record.manual) if trigger is not None]

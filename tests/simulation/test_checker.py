@@ -222,6 +222,15 @@ BREACHES: dict[str, list[Event]] = {
     "failures_are_tried_again after a pause": [
         *BEGINNING, claimed(10), began(10), failed(11), began(11.3, number=2),
     ],
+    "failures_are_tried_again no more than is allowed, a manual run in between": [
+        *BEGINNING, claimed(10), began(10), failed(11), released(11), claimed(12, 2, fire=12, manual=True),
+        settled(13, 2, fire=12, manual=True), claimed(14, 3), began(14, 3, number=2), failed(15, 3, number=2),
+        began(16, 3, number=3),
+    ],
+    "failures_are_tried_again after a pause, though the job is rescheduled": [
+        *BEGINNING, claimed(20, manual=True), began(20, manual=True), failed(21), released(21),
+        changed(21.1, "reschedule"), claimed(21.2, 2, manual=True), began(21.2, 2, number=2, manual=True),
+    ],
     "poison_is_given_up": [*BEGINNING, claimed(10, attempt=4), began(10, attempt=4)],
     "poison_is_given_up after three deaths, whatever is said": [
         *BEGINNING, claimed(10), claimed(17, 2), claimed(24, 3), claimed(31, 4), began(31, 4),
@@ -431,14 +440,9 @@ EXCUSED: dict[str, list[Event]] = {
         *BEGINNING, claimed(10), began(10), failed(11), began(12, number=2), claimed(17, 2), began(17, 2, number=3),
         failed(18, 2, number=3), began(19, 2, number=4),
     ],
-    "failures_are_tried_again as often as ever after a manual run": [
-        *BEGINNING, claimed(10), began(10), failed(11), released(11), claimed(12, 2, fire=12, manual=True),
-        settled(13, 2, fire=12, manual=True), claimed(14, 3), began(14, 3, number=2), failed(15, 3, number=2),
-        began(16, 3, number=3),
-    ],
     "failures_are_tried_again at once when the job is rescheduled": [
-        *BEGINNING, claimed(10, manual=True), began(10, manual=True), failed(11), released(11),
-        changed(11.1, "reschedule"), claimed(11.2, 2, manual=True), began(11.2, 2, number=2, manual=True),
+        *BEGINNING, claimed(10), began(10), failed(11), released(11), changed(11.1, "reschedule"), claimed(11.2, 2),
+        began(11.2, 2, number=2),
     ],
     "failures_are_tried_again but for poison": [
         *BEGINNING, claimed(10), settled(10, status="failed", error="PoisonedError: it"),

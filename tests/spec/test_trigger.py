@@ -10,14 +10,18 @@ import pytest
 from chrono_async import (
     AsyncScheduler,
     InMemoryStorage,
+    IntervalSchedule,
     InvalidJobFuncError,
     InvalidOptionError,
     JobNotFoundError,
     JobStatus,
     Overlap,
+    Retry,
     current_run,
 )
 from chrono_async.testing import Recorder
+
+SECOND = timedelta(seconds=1)
 
 
 class QuietStorage(InMemoryStorage):
@@ -115,6 +119,48 @@ async def test_nor_does_it_end_the_run_behind_which_one_waits(sim, overlap):
     assert not recorder.runs[0].was_cancelled
     starts = [(run.start - begin) / timedelta(seconds=1) for run in recorder.runs]
     assert starts == ([10, 12] if overlap is Overlap.ALLOW else [10, 25])
+
+
+@pytest.mark.parametrize("is_triggered", [True, False])
+async def test_it_leaves_a_scheduled_run_its_tries_and_the_pause_before_its_retry(sim, is_triggered):
+    """A pause that outlasts the lease holds up no request."""
+
+    async def flaky():
+        run = current_run()
+        runs.append((run.run_id.endswith("!"), (sim.now - begin) / SECOND))
+        if not runs[-1][0]:
+            raise ConnectionError
+
+    runs, begin = [], sim.now
+    retry = Retry(max_retries=2, delay=100, backoff=1, jitter=False)
+    async with AsyncScheduler(clock=sim.clock, lock_ttl=60) as s:
+        await s.add_interval_job("flaky", "", flaky, 1000, max_retries=retry)
+        await sim.advance(1050)
+        if is_triggered:
+            await s.trigger_job("flaky")
+        await sim.advance(900)
+    assert [at for is_manual, at in runs if not is_manual] == [1000, 1100, 1200]
+    assert [at for is_manual, at in runs if is_manual] == [1050] * is_triggered
+
+
+async def test_it_has_tries_and_pauses_of_its_own_and_goes_before_the_scheduled_runs(sim):
+    """From its first try to its last, whatever becomes of the schedule meanwhile."""
+
+    async def flaky():
+        runs.append(("manual" if current_run().run_id.endswith("!") else "scheduled", (sim.now - begin) / SECOND))
+        if len(runs) < 3:
+            raise ConnectionError
+
+    runs, begin = [], sim.now
+    retry = Retry(max_retries=5, delay=100, backoff=1, jitter=False)
+    async with AsyncScheduler(clock=sim.clock, lock_ttl=60) as s:
+        await s.add_interval_job("flaky", "", flaky, 1000, max_retries=retry)
+        await sim.advance(10)
+        await s.trigger_job("flaky")
+        await sim.advance(10)
+        await s.reschedule_job("flaky", IntervalSchedule(50))
+        await sim.advance(240)
+    assert runs == [("manual", 10), ("manual", 110), ("manual", 210), ("scheduled", 210), ("scheduled", 220)]
 
 
 async def test_a_request_joins_the_one_that_waits(sim):

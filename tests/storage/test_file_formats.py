@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chrono_async.errors import InvalidOptionError, StorageCorruptError, StorageError
-from chrono_async.models import Definition, JobRecord, JobStatus, RunRecord, RunStatus
+from chrono_async.models import Definition, JobRecord, JobStatus, RunRecord, RunStatus, Trigger
 from chrono_async.policies import Missed, Policies
 from chrono_async.storage import FileStorage
 from chrono_async.storage._boot import boot_id
@@ -83,6 +83,7 @@ def test_the_whole_state_survives(form: Format) -> None:
         max_runs=3, misfire_grace=timedelta(minutes=1.5), tags=("a", "b"), jitter=timedelta(seconds=0.25)
     )
     table.save(JobRecord(id="a", next_run=NOW, options=options, token=5, revision=7))
+    table.save(JobRecord(id="b", manual=Trigger(NOW, "{}", 1, 2, NOW), triggered=Trigger(NOW)))
     table.token_floor, table.revision_floor = 17, 19
     table.flights["a", 5] = 12.5
     row = RunRecord("a", NOW, RunStatus.FAILED, "me", 2, 5, True, NOW, NOW, "boom", 1, Missed(3, NOW, NOW))
@@ -92,6 +93,14 @@ def test_the_whole_state_survives(form: Format) -> None:
     assert again.records == table.records
     assert list(again.history.entries()) == list(table.history.entries())
     assert (again.token_floor, again.revision_floor, again.flights) == (17, 19, {("a", 5): 12.5})
+
+
+def test_a_manual_run_without_tries_or_a_pause_reads_as_one_that_has_none() -> None:
+    """So were they all written once."""
+    table = Table()
+    job = {"id": "a", "manual": {"at": "2030-01-01T00:00:00Z", "arguments": "{}", "attempt": 1}}
+    fill(table, {"jobs": [job]}, "boot")
+    assert table.records["a"].manual == Trigger(datetime(2030, 1, 1, tzinfo=UTC), "{}", 1)
 
 
 def test_locks_end_with_a_reboot() -> None:

@@ -609,6 +609,27 @@ async def test_a_lock_that_outlasts_its_length_is_cut(
     assert await db.fetch(f"SELECT * FROM {namespace}_jobs WHERE id = 'b'") == untouched  # noqa: S608
 
 
+async def test_a_manual_run_whose_lock_is_cut_is_due_when_that_ends(
+    make: Make, namespace: str, db: asyncpg.Connection, now: datetime
+) -> None:
+    """And not when the pointer comes, or its retry."""
+    storage = make()
+    record = (await storage.register(job("a", now))).record
+    given = Release((await claimed(storage, record)).lease, now + 60 * MINUTE)
+    await storage.release([given])
+    waiting = await storage.trigger("a", Trigger(now))
+    request = ClaimRequest("a", now, waiting.at, record.revision, manual=True)
+    await storage.claim([request], "me/2", MINUTE)
+    hour = 3_600_000_000
+    await db.execute(
+        f"UPDATE {namespace}_jobs SET lock_until = lock_until + {hour}, due_at = due_at + interval '1 hour'"  # noqa: S608
+    )
+    await make().heartbeat(InstanceInfo("me", now, now))
+    (due,) = (await storage.due(now, now + 3 * MINUTE)).due
+    assert due.trigger == waiting.at
+    assert due.when <= datetime.now(UTC) + MINUTE
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 async def test_what_was_decided_before_the_clock_went_back_is_decided_again(
     make: Make, now: datetime, monkeypatch: pytest.MonkeyPatch, *, is_there: bool

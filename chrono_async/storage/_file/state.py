@@ -95,10 +95,15 @@ def _begun(record: JobRecord) -> Tree:
     )
     for name, trigger in (("triggered", record.triggered), ("manual", record.manual)):
         if trigger is not None:
-            tree[name] = {**_times(at=trigger.at), "arguments": trigger.arguments, "attempt": trigger.attempt}
+            tree[name] = _request(trigger)
     if record.flights:
         tree["flights"] = [_flight(flight) for flight in record.flights]
     return tree
+
+
+def _request(trigger: Trigger) -> Tree:
+    times = _times(at=trigger.at, notBefore=trigger.not_before)
+    return {**times, "arguments": trigger.arguments, "attempt": trigger.attempt, **_set(tries=trigger.tries)}
 
 
 def _flight(flight: Flight) -> Tree:
@@ -255,7 +260,11 @@ def _trigger(value: object) -> Trigger | None:
         return None
     tree = _mapping(value, "a manual request")
     return Trigger(
-        _needed(tree, "at"), _text(tree.get("arguments"), "arguments"), _count(tree.get("attempt"), "attempt")
+        _needed(tree, "at"),
+        _text(tree.get("arguments"), "arguments"),
+        _count(tree.get("attempt"), "attempt"),
+        _count(tree.get("tries"), "tries"),
+        _moment(tree.get("notBefore"), "notBefore"),
     )
 
 

@@ -7,12 +7,11 @@ columns named in `INSTANTS`. What has a shape of its own (options, manual reques
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from ...models import Definition, Flight, JobRecord, JobStatus, RunRecord, RunStatus, Trigger, earliest
+from ...models import Definition, Flight, JobRecord, JobStatus, RunRecord, RunStatus, Trigger, due_at
 from ...policies import DEFAULT_POLICIES, Missed, Policies
 from .._table.endings import is_lost
 from .._table.instants import instant_of, microseconds_of
@@ -57,7 +56,7 @@ def row_of(job_id: str, kept: Kept) -> JobRow:
     held = _NOBODY if lock is None else (lock.owner, _micros(lock.until))
     if record is None:
         return (job_id, *_NO_RECORD, *_NO_SHAPE, *held, None, None if lock is None else held[1])
-    return (*_plain(record), *_shaped(record, kept.flights), *held, _due_at(record), _bury_at(record, kept))
+    return (*_plain(record), *_shaped(record, kept.flights), *held, due_at(record), _bury_at(record, kept))
 
 
 def _shaped(record: JobRecord, held: Mapping[int, float]) -> tuple[Any, ...]:
@@ -70,12 +69,6 @@ def _shaped(record: JobRecord, held: Mapping[int, float]) -> tuple[Any, ...]:
         None if record.manual is None else _trigger_text(record.manual),
         json.dumps([_flight(flight, held) for flight in record.flights]) if record.flights else None,
     )
-
-
-def _due_at(record: JobRecord) -> datetime | None:
-    """Return when there is something to do, whoever holds the job."""
-    when, wait = earliest(record), record.not_before
-    return when if when is None or wait is None or wait < when else wait
 
 
 def _bury_at(record: JobRecord, kept: Kept) -> int | None:
@@ -125,14 +118,18 @@ def _policies(text: str) -> Policies:
 
 
 def _trigger_text(trigger: Trigger) -> str:
-    return json.dumps([microseconds_of(trigger.at), trigger.arguments, trigger.attempt])
+    values: list[Any] = [microseconds_of(trigger.at), trigger.arguments, trigger.attempt]
+    if trigger.tries or trigger.not_before is not None:
+        values += [trigger.tries, None if trigger.not_before is None else microseconds_of(trigger.not_before)]
+    return json.dumps(values)
 
 
 def _trigger(text: str | None) -> Trigger | None:
     if text is None:
         return None
-    at, arguments, attempt = json.loads(text)
-    return Trigger(instant_of(at), arguments, attempt)
+    at, arguments, attempt, *pause = json.loads(text)
+    tries, wait = pause or (0, None)
+    return Trigger(instant_of(at), arguments, attempt, tries, None if wait is None else instant_of(wait))
 
 
 def _flight(flight: Flight, held: Mapping[int, float]) -> list[Any]:

@@ -105,12 +105,15 @@ SELECT instance_id, started, seen, jobs FROM chrono_instances
 WHERE seen >= statement_timestamp() - $1::interval ORDER BY started, instance_id;
 
 -- name: clamp_locks
--- A lock that has longer to go than it was ever given tells that the server's clock was set back.
+-- A lock that has longer to go than it was ever given tells that the server's clock was set back. What is manual goes
+-- before the pointer; it may wait for a retry of its own, as whoever claims it is told.
 UPDATE chrono_jobs j
 SET version = pg_current_xact_id()::text::bigint,
     lock_until = {now} + j.lock_ttl,
     lease_until = CASE WHEN j.lease_until > ends.at THEN ends.at ELSE j.lease_until END,
-    due_at = CASE WHEN j.due_at > ends.at THEN GREATEST(ends.at, j.next_run, j.not_before) ELSE j.due_at END,
+    due_at = CASE WHEN j.due_at <= ends.at OR j.due_at IS NULL THEN j.due_at
+                  WHEN j.triggered IS NOT NULL OR j.manual IS NOT NULL THEN ends.at
+                  ELSE GREATEST(ends.at, j.next_run, j.not_before) END,
     bury_at = CASE WHEN j.bury_at > {now} + j.lock_ttl THEN {now} + j.lock_ttl ELSE j.bury_at END
 FROM chrono_jobs o CROSS JOIN LATERAL (SELECT statement_timestamp() + o.lock_ttl * interval '1 microsecond' AS at) ends
 WHERE j.id = o.id AND j.lock_until > {now} + j.lock_ttl + 1000000;

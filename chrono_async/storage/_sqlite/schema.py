@@ -35,6 +35,7 @@ CREATE TABLE {ns}_jobs (
 ) {strict};
 CREATE INDEX {ns}_jobs_due ON {ns}_jobs (due_at, id) WHERE due_at IS NOT NULL;
 CREATE INDEX {ns}_jobs_waiting ON {ns}_jobs (not_before) WHERE not_before IS NOT NULL;
+CREATE INDEX {ns}_jobs_manual ON {ns}_jobs (manual) WHERE manual IS NOT NULL;
 CREATE INDEX {ns}_jobs_held ON {ns}_jobs (lock_until) WHERE lock_until > 0;
 CREATE INDEX {ns}_jobs_bury ON {ns}_jobs (bury_at) WHERE bury_at IS NOT NULL;
 

@@ -44,7 +44,8 @@ class Statements:
 
     def _about_due(self, jobs: str) -> None:
         look = f"SELECT {', '.join(COLUMNS)}, number FROM {jobs}"
-        self.due_records: str = f"{look} WHERE (due_at <= ? OR not_before > ?) AND next_run <= ? AND NOT paused"
+        waits = "not_before > ? OR manual > ''"
+        self.due_records: str = f"{look} WHERE (due_at <= ? OR {waits}) AND next_run <= ? AND NOT paused"
         self.to_bury: str = f"SELECT id FROM {jobs} WHERE bury_at <= ?"
         self.held: str = f"{look} WHERE lock_until > 0 AND lock_until > ? AND due_at < ?"
         self.free: str = f"""

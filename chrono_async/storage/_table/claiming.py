@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ...claims import ClaimRequest, Early, Granted, Held, Lease, Moved
-from ...models import Flight, JobRecord, JobStatus, Trigger, due_of, pending_manual
+from ...models import Due, Flight, JobRecord, JobStatus, Trigger, due_of, pending_manual
 from .planning import unless_spent
 
 Refusal = Moved | Held | Early
@@ -29,13 +29,14 @@ def refuse(record: JobRecord, request: ClaimRequest, now: datetime) -> Refusal |
         manual = pending_manual(record)
         if manual is None or manual.at != request.fire_time:
             return Moved()
+        wait = manual.not_before
     elif not _is_as_seen(record, request):
         return Moved()
     elif request.fire_time > now:  # a manual one was due when it was made: its fire time is only its name
         return Early(request.fire_time - now)
-    if record.not_before is not None and record.not_before > now:
-        return Held(record.not_before)
-    return None
+    else:
+        wait = record.not_before
+    return None if wait is None or wait <= now else Held(wait)
 
 
 def _is_as_seen(record: JobRecord, request: ClaimRequest) -> bool:
@@ -56,25 +57,26 @@ def grant(record: JobRecord, request: ClaimRequest, terms: Terms) -> Granted:
     record.token = token = max(token, terms.least)
     record.status = JobStatus.RUNNING
     if request.manual:
-        attempt, arguments = _take_manual(record)
+        manual = _take_manual(record)
+        attempt, tries, arguments = manual.attempt, manual.tries, manual.arguments
     else:
-        attempt, arguments = _take_pointer(record, request), ""
+        attempt, tries, arguments = _take_pointer(record, request), record.tries, ""
     if request.frees:
-        return _let_fly(record, request, terms, attempt, arguments)
-    record.owner, record.lease_until, record.running = terms.owner, terms.lease_until, request.fire_time
-    return Granted(
-        Lease(record.id, token, terms.owner), attempt, record.next_run, record.tries, record.last_success, arguments
-    )
+        due = _let_fly(record, request, terms)
+    else:
+        record.owner, record.lease_until, record.running = terms.owner, terms.lease_until, request.fire_time
+        due = None
+    lease = Lease(record.id, token, terms.owner)
+    return Granted(lease, attempt, record.next_run, tries, record.last_success, arguments, due)
 
 
-def _take_manual(record: JobRecord) -> tuple[int, str]:
+def _take_manual(record: JobRecord) -> Trigger:
     manual = record.manual
     if manual is None or pending_manual(record) is not manual:
         manual, record.triggered = record.triggered, None
-        record.tries = 0
     assert manual is not None, "refuse() has seen one"  # noqa: S101 - a type narrowing
-    record.manual = Trigger(manual.at, manual.arguments, manual.attempt + 1)
-    return manual.attempt + 1, manual.arguments
+    record.manual = taken = replace(manual, attempt=manual.attempt + 1)
+    return taken
 
 
 def _take_pointer(record: JobRecord, request: ClaimRequest) -> int:
@@ -90,13 +92,13 @@ def _take_pointer(record: JobRecord, request: ClaimRequest) -> int:
     return attempt
 
 
-def _let_fly(record: JobRecord, request: ClaimRequest, terms: Terms, attempt: int, arguments: str) -> Granted:
+def _let_fly(record: JobRecord, request: ClaimRequest, terms: Terms) -> Due | None:
+    """Let the run go of its job's lease; return what comes next."""
     flight = Flight(terms.owner, record.token, request.fire_time, terms.lease_until, request.manual)
     record.flights = (*record.flights, flight)
     if request.manual:
         record.manual = None
-    lease = Lease(record.id, record.token, terms.owner)
-    return Granted(lease, attempt, record.next_run, record.tries, record.last_success, arguments, due_of(record))
+    return due_of(record)
 
 
 def regrant(record: JobRecord, request: ClaimRequest, owner: str) -> Granted | None:
@@ -113,7 +115,7 @@ def regrant(record: JobRecord, request: ClaimRequest, owner: str) -> Granted | N
 def _regrant_lease(record: JobRecord, owner: str) -> Granted:
     lease, manual = Lease(record.id, record.token, owner), record.manual
     if manual is not None:
-        return Granted(lease, manual.attempt, record.next_run, record.tries, record.last_success, manual.arguments)
+        return Granted(lease, manual.attempt, record.next_run, manual.tries, record.last_success, manual.arguments)
     return Granted(lease, record.attempt, record.next_run, record.tries, record.last_success)
 
 

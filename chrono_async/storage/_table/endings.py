@@ -15,8 +15,7 @@ from .planning import unless_spent
 def settle(record: JobRecord, outcome: Outcome) -> None:
     """Write the outcome of the run that holds the job, and end its lease."""
     if record.manual is not None:
-        record.manual = record.not_before = None
-        record.tries = 0
+        record.manual = None
     elif outcome.move is not None:
         _move(record, outcome.move)
     record.owner = record.lease_until = record.running = None
@@ -70,8 +69,8 @@ def release(record: JobRecord, given: Release) -> None:
         _move_back(record, given.move)
     manual = record.manual
     if manual is not None:
-        record.manual = replace(manual, attempt=max(0, manual.attempt - 1))
-        record.tries, record.not_before = given.tries, given.not_before
+        attempt = max(0, manual.attempt - 1)
+        record.manual = replace(manual, attempt=attempt, tries=given.tries, not_before=given.not_before)
     elif record.running is not None and record.bound_fire_time == record.running:
         record.attempt = max(0, record.attempt - 1)
         record.tries, record.not_before = given.tries, given.not_before

@@ -84,6 +84,7 @@ class Shelf:
             self._raise_floors(old)
         self.records[record.id] = own = record.copy()
         self._index_anew(own, None)
+        self._note_wait(own)
 
     def get(self, job_id: str) -> JobRecord:
         """Return the table's own record, or raise `JobNotFoundError`; `StorageCorruptError` for an unreadable one."""
@@ -164,7 +165,7 @@ class Shelf:
 
     def _is_waiting(self, job_id: str) -> bool:
         record = self.records.get(job_id)
-        return record is not None and record.not_before is not None
+        return record is not None and _waits(record)
 
     def _held_until(self, job_id: str, at: Moment) -> datetime | None:
         lock = self._living(job_id, at.boot)
@@ -209,12 +210,20 @@ class Shelf:
         when = earliest(record)
         if when is not None and (before is None or when < before):
             self._index.add((when, record.id))
-        if record.not_before is not None:
+
+    def _note_wait(self, record: JobRecord) -> None:
+        """Remember a job whose place is not that of its entry: only what is given back or comes in begins to wait."""
+        if _waits(record):
             self._waiting.add(record.id)
 
 
 def _just_after(now: datetime) -> datetime:
     return now if now >= datetime.max.replace(tzinfo=now.tzinfo) else now + _TICK
+
+
+def _waits(record: JobRecord) -> bool:
+    """Whether something that was begun may wait for its retry."""
+    return record.not_before is not None or (record.manual is not None and record.manual.not_before is not None)
 
 
 def _has_come(record: JobRecord, now: datetime) -> bool:

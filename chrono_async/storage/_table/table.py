@@ -54,6 +54,7 @@ class Table(Shelf):
         own.revision = planning.next_revision(own, now, self.revision_floor)
         own.token = max(own.token, self.token_floor)
         self._index_anew(own, None)
+        self._note_wait(own)
         return own
 
     # ── claims and what follows from them ────────────────────────────────────────────────────────────────────────────
@@ -228,6 +229,7 @@ class Table(Shelf):
             endings.release(record, given)
             self.give_back(record.id, given.lease.owner)
             self._index_anew(record, before)
+            self._note_wait(record)
             return True
         flight = claiming.flight_of(record, given.lease)
         if flight is not None:

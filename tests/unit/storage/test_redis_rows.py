@@ -72,7 +72,7 @@ def test_a_job_comes_back_with_all_that_it_has() -> None:
     record = JobRecord(
         "full", "Name", JobStatus.RUNNING, True, NOW, NOW, 1, 2, "error", Definition("a", "b"),
         Policies(overlap=Overlap.ALLOW, tags=("x",)), 3, 4, NOW, 5, 6, "me/1", NOW, NOW, NOW, 7, 8, NOW,
-        Trigger(NOW, "{}"), Trigger(NOW, "", 2), (Flight("you/1", 9, NOW, NOW, True),),
+        Trigger(NOW, "{}"), Trigger(NOW, "", 2, 3, NOW), (Flight("you/1", 9, NOW, NOW, True),),
     )  # fmt: skip
     change = change_of(record, Lock("me/1", 1_900_000_000.5))
     ((_, found),) = stored_of([("full", replied([change]))])[0].items()
@@ -100,6 +100,11 @@ def test_the_head_of_a_change_says_where_the_job_stands() -> None:
         (JobRecord(id="a", next_run=NOW, paused=True), None, [False, False, False]),
         (JobRecord(id="a", next_run=NOW, paused=True, triggered=Trigger(NOW)), None, [at, False, False]),
         (JobRecord(id="a", next_run=NOW, not_before=NOW + timedelta(seconds=1)), None, [at + 1_000_000, at, False]),
+        (
+            JobRecord(id="a", next_run=NOW, manual=Trigger(NOW, not_before=NOW + timedelta(seconds=1))),
+            None,
+            [at + 1_000_000, at, False],
+        ),
         (JobRecord(id="a"), Lock("me/1", 1_900_000_000.0), [False, False, False]),
     ]
     for record, lock, places in cases:

@@ -63,6 +63,11 @@ def test_what_a_job_has_to_do_depends_on_more_than_its_pointer() -> None:
         (a_job(not_before=LATER), None, LATER),
         (a_job(), LATER, LATER),
         (a_job(not_before=LATER), LATER + SECOND, LATER + SECOND),
+        (a_job(not_before=LATER, triggered=Trigger(at)), None, at),
+        (a_job(not_before=LATER, triggered=Trigger(at)), LATER, LATER),
+        (a_job(manual=Trigger(at, not_before=LATER)), None, LATER),
+        (a_job(manual=Trigger(at, not_before=NOW), not_before=LATER), None, NOW),
+        (a_job(manual=Trigger(at, not_before=LATER), triggered=Trigger(NOW), paused=True), None, LATER),
     ]
     for record, held_until, when in cases:
         due = models.due_of(record, held_until)
@@ -90,6 +95,11 @@ def test_a_manual_run_of_an_at_most_once_job_is_not_offered_again() -> None:
         (a_job(), a_request(fire_time=NOW + SECOND), Early(SECOND)),
         (a_job(next_run=NOW + SECOND), a_request(next_run=NOW + SECOND, fire_time=NOW + SECOND), Early(SECOND)),
         (a_job(not_before=LATER), a_request(), Held(LATER)),
+        (a_job(not_before=NOW), a_request(), None),
+        (a_job(not_before=LATER, triggered=Trigger(NOW)), a_request(), Held(LATER)),
+        (a_job(not_before=LATER, triggered=Trigger(NOW)), a_request(manual=True), None),
+        (a_job(manual=Trigger(NOW, not_before=LATER)), a_request(manual=True), Held(LATER)),
+        (a_job(manual=Trigger(NOW, not_before=LATER)), a_request(), Moved()),
         (a_job(claimed=NOW, attempt=1), a_request(), None),
         (a_job(next_run=NOW - SECOND, claimed=NOW - SECOND), a_request(next_run=NOW - SECOND), Moved()),
         (a_job(manual=Trigger(NOW, attempt=1)), a_request(), Moved()),
@@ -177,13 +187,36 @@ def test_the_last_of_its_runs_leaves_no_pointer() -> None:
 
 
 def test_manual_runs_touch_neither_pointer_nor_attempts_nor_the_most() -> None:
-    """They have all of that for themselves."""
-    record = a_job(triggered=Trigger(NOW, "args"), claimed=NOW, attempt=2, options=Policies(max_runs=1))
+    """They have all of that for themselves, tries and the pause before a retry too."""
+    begun = {"claimed": NOW, "attempt": 2, "tries": 3, "not_before": LATER}
+    record = a_job(triggered=Trigger(NOW, "args"), options=Policies(max_runs=1), **begun)
     granted = claimed(record, a_request(manual=True))
-    assert (granted.attempt, granted.arguments, record.triggered) == (1, "args", None)
+    assert (granted.attempt, granted.tries, granted.arguments, record.triggered) == (1, 0, "args", None)
+    endings.release(record, Release(granted.lease, NOW, tries=1))
+    assert record.manual == Trigger(NOW, "args", attempt=0, tries=1, not_before=NOW)
+    granted = claimed(record, a_request(manual=True))
+    assert (granted.attempt, granted.tries) == (1, 1)
+    assert claiming.regrant(record, a_request(manual=True), "me/1") == granted
     endings.settle(record, outcome(granted.lease, None))
-    assert (record.next_run, record.attempt, record.scheduled_runs, record.run_count) == (NOW, 2, 0, 1)
+    assert (record.next_run, record.scheduled_runs, record.run_count) == (NOW, 0, 1)
+    assert (record.claimed, record.attempt, record.tries, record.not_before) == tuple(begun.values())
     assert record.manual is None
+
+
+@pytest.mark.parametrize("verb", ["reschedule", "register", "resume"])
+def test_who_moves_the_pointer_moves_no_manual_run(verb: str) -> None:
+    """What waits for its retry goes on waiting, with its tries."""
+    manual = Trigger(NOW, "args", tries=2, not_before=LATER)
+    record = a_job(manual=manual, claimed=NOW, tries=1, not_before=LATER, paused=verb == "resume")
+    new = Definition("x", "y")
+    if verb == "reschedule":
+        assert planning.reschedule(record, new, revision=5, next_run=LATER, now=NOW)
+    elif verb == "register":
+        assert planning.register(record, a_job(schedule=new, next_run=LATER), NOW) is RegisterVerdict.CHANGED
+    else:
+        assert planning.resume(record, revision=5, next_run=LATER, now=NOW)
+    assert (record.next_run, record.tries, record.not_before) == (LATER, 0, None)
+    assert record.manual is manual
 
 
 def test_a_release_gives_the_attempt_back_unless_the_pointer_was_moved() -> None:

@@ -66,7 +66,8 @@ class World:
 
     def do_save(self, job_id: str, record: JobRecord | None, moment: datetime) -> None:
         waits = moment + SECOND if moment > self.at.now else None
-        self.table.save(JobRecord(id=job_id, next_run=moment, not_before=waits))
+        manual = Trigger(moment, not_before=waits) if self.number % 3 == 2 else None
+        self.table.save(JobRecord(id=job_id, next_run=moment, not_before=None if manual else waits, manual=manual))
 
     def do_register(self, job_id: str, record: JobRecord | None, moment: datetime) -> None:
         declared = str(moment)
