@@ -182,9 +182,9 @@ class Desk:
         """Keep the job from running until it is resumed; a run that is going ends as it would."""
         state = self._state
         record = await state.door.ask(state.door.storage.set_paused(job_id))
-        state.timeline.disarm(job_id)
         job = state.registry.get(job_id)
-        if job is None or job.is_parallel or not state.runs.of(job_id):
+        if job is None or job.is_parallel or not state.runs.of(job_id):  # else it may be resumed elsewhere meanwhile
+            state.timeline.disarm(job_id)
             state.arm(due_of(record, record.lease_until))  # a manual request is due all the same
         self._tell(JobPaused, job_id)
         return self._info(record)

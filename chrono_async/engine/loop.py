@@ -10,7 +10,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from .._tasks import is_cancellation
@@ -20,9 +20,10 @@ from ..events import FireTimesMissed
 from ..models import Due
 from ..policies import Overlap
 from .bursts import HELPING, elsewhere, in_turn
-from .planner import Advance, Claim, deadline, plan
+from .planner import Advance, Claim, plan
+from .preemption import Preemption
 from .registry import LocalJob
-from .run import Run, Why
+from .run import Run
 from .runner import Runner
 from .state import State
 
@@ -53,10 +54,12 @@ class RunLoop:
 
     def __init__(self, state: State, runner: Runner) -> None:
         self._state, self._runner = state, runner
+        self._preemption = Preemption(state)
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
         self._is_beaten = False  # others were first with most of what was asked for last
         self._is_behind = False  # others have moved on with jobs that are known here as they were
         self._unanswered: dict[str, _Asked] = {}
+        self._overtaken: list[Due] = []  # own runs of these jobs may have to make room
         self._longest_sleep = _LONGEST_SLEEP
 
     async def run(self) -> None:
@@ -71,6 +74,9 @@ class RunLoop:
         self._look()
         if self._ready and await self._leads():
             await self._act(self._take())
+        if self._overtaken:
+            overtaken, self._overtaken = self._overtaken, []
+            await self._preemption.cancel(overtaken)
         if self._is_beaten and self._ready:
             await self._see_what_is_left()
         self._is_beaten = False
@@ -167,25 +173,11 @@ class RunLoop:
 
     def _is_overlapping(self, job: LocalJob, due: Due) -> bool:
         """Whether an own run is going: what comes next for the job is then settled with it."""
-        runs = self._state.runs.of(job.id)
-        if not runs or job.is_parallel:
+        if job.is_parallel or not self._state.runs.of(job.id):
             return False
-        if job.policies.overlap is Overlap.CANCEL_RUNNING:
-            self._interrupt(job, due, runs)
+        if job.policies.overlap is Overlap.CANCEL_RUNNING and self._preemption.has_come(job, due):
+            self._overtaken.append(due)
         return True
-
-    def _interrupt(self, job: LocalJob, due: Due, runs: list[Run]) -> None:
-        """Cancel the runs if a fire time has come since their claim; else put the next one on the timeline."""
-        upcoming = _next_of(job, max(max(run.claimed_at, run.fire_time) for run in runs))
-        if upcoming is None:
-            return
-        interruption = due._replace(when=upcoming, next_run=upcoming, bound=None, trigger=None)
-        at = deadline(job, interruption)
-        if at > self._state.time.now():
-            self._state.timeline.arm(interruption, at)  # beyond the horizon too: the poller sees a lease only
-            return
-        for run in runs:
-            run.cancel(Why.OVERLAP)
 
     def _decide(self, job: LocalJob, due: Due, now: datetime, found: datetime) -> Claim | Advance | None:
         """Ask the rules. A schedule of a user's own may fail; that costs its job a turn, and nobody else anything."""
@@ -294,7 +286,7 @@ class RunLoop:
                 state.arm(verdict.due)
                 self._runner.start(_make_run(claim, verdict, now, trust_until))
                 if claim.job.policies.overlap is Overlap.CANCEL_RUNNING:
-                    self._interrupt(claim.job, claim.due, state.runs.of(claim.job.id))
+                    self._preemption.expect(claim.job, claim.due)
             case Held(until):
                 state.arm(claim.due._replace(when=max(until, now + _REARM)))
             case Early(by):
@@ -305,16 +297,6 @@ class RunLoop:
     def _put_back(self, dues: Iterable[Due], pause: timedelta) -> None:
         for due in dues:
             self._state.arm_later(due, pause)
-
-
-def _next_of(job: LocalJob, after: datetime) -> datetime | None:
-    """Ask the schedule; one of a user's own that fails has no next fire time, and harms no other job."""
-    try:
-        upcoming = job.schedule.next(after)
-    except Exception:
-        _logger.exception("the schedule of job %r failed; nothing interrupts its run", job.id)
-        return None
-    return None if upcoming is None else upcoming.astimezone(UTC)
 
 
 def _make_run(claim: Claim, granted: Granted, now: datetime, trust_until: float) -> Run:

@@ -24,9 +24,9 @@ def outcomes_tell_what_bodies_did(history: History) -> Iterator[Breach]:
     """
     Who says that a run is completed has seen its body return; failed, raise or take too long; cancelled, be cut (I8).
 
-    And who gives a run back has not seen its body return. Whatever comes to the storage is judged, even if it is not
-    believed there. An occurrence that is given up has no body, which is another rule's affair; and a run may be cut
-    before its body has begun.
+    A job that is paused all the while has no fire time that may cut its run. And who gives a run back has not seen its
+    body return. Whatever comes to the storage is judged, even if it is not believed there. An occurrence that is given
+    up has no body, which is another rule's affair; and a run may be cut before its body has begun.
     """
     tries, claims = bodies_by_token(history), {(claim.job, claim.token): claim for claim in history.of(Claimed)}
     cancelling = {seen.job for seen in history.of(Seen) if _is_cancelling(seen.record)}
@@ -41,14 +41,23 @@ def outcomes_tell_what_bodies_did(history: History) -> Iterator[Breach]:
         elif not _agrees(told, last, history.traits[told.job]):
             how = "never begun" if last is None else last.how
             yield Breach(told.at, told.job, f"{told.fire_time} is {told.status} {told.error!r}, its body {how}")
-        elif told.status == "cancelled" and told.job not in cancelling:
+        elif told.status == "cancelled":
             claim = claims.get((told.job, told.token))
+            if told.job in cancelling and (claim is None or not _is_paused(history, claim, told.at)):
+                continue
             if claim is None or not history.disturbances(told.who, claim.at, told.at, {"stopping"}):
                 yield Breach(told.at, told.job, f"{told.fire_time} is cancelled, and nobody has cut it")
 
 
 def _is_cancelling(record: JobRecord | None) -> bool:
     return record is not None and record.options.overlap is Overlap.CANCEL_RUNNING
+
+
+def _is_paused(history: History, claim: Claimed, end: float) -> bool:
+    """Whether the job was so all the time from the claim on."""
+    seen = [event for event in history.by_job[claim.job] if type(event) is Seen and event.at <= end]
+    before = sum(event.at < claim.at for event in seen)
+    return before > 0 and all(event.record is not None and event.record.paused for event in seen[before - 1 :])
 
 
 def _agrees(told: Settled, last: Body | None, traits: Traits) -> bool:

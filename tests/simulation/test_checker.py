@@ -205,6 +205,10 @@ BREACHES: dict[str, list[Event]] = {
         *BEGINNING, claimed(10), began(10), ended(11, how="CancelledError"), settled(11, status="cancelled"),
     ],
     "outcomes_tell_what_bodies_did, given back": [*BEGINNING, claimed(10), began(10), ended(11), released(11)],
+    "outcomes_tell_what_bodies_did, cancelled while the job is paused": [
+        *options(overlap=Overlap.CANCEL_RUNNING), seen(25, "set_paused", paused=True), claimed(30, manual=True),
+        seen(30, "claim", paused=True), settled(40, status="cancelled", manual=True), seen(40, paused=True),
+    ],
     "failures_are_tried_again": [
         *BEGINNING, claimed(10), began(10), failed(11), settled(11, status="failed", error="JobFailedError: no"),
     ],
@@ -418,6 +422,8 @@ EXCUSED: dict[str, list[Event]] = {
     ],
     "outcomes_tell_what_bodies_did, cut by what is due": [
         *options(overlap=Overlap.CANCEL_RUNNING), claimed(30, fire=30), settled(40, fire=30, status="cancelled"),
+        seen(50, "set_paused", paused=True), claimed(60, 2, fire=50, manual=True), seen(70, "resume"),
+        settled(80, 2, fire=50, status="cancelled", manual=True),
     ],
     "outcomes_tell_what_bodies_did, given up": [
         *BEGINNING, claimed(10, attempt=4), settled(10, status="failed", error="PoisonedError: it"),

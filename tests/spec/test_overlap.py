@@ -2,12 +2,13 @@
 Overlaps: what becomes of a fire time that comes while an earlier run of its job is still going.
 """
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
-from chrono_async import AsyncScheduler, Overlap, RunStatus
-from chrono_async.events import FireTimesSkipped
+from chrono_async import AsyncScheduler, InMemoryStorage, Overlap, Recovery, RunStatus, StorageError
+from chrono_async.events import FireTimesSkipped, LeaseLost
 from chrono_async.testing import Recorder
 
 
@@ -61,6 +62,112 @@ async def test_a_queued_one_keeps_its_fire_time_however_long_it_waits(sim):
 async def test_cancel_running_makes_room_for_the_new_one(sim):
     runs = await runs_of_a_slow_job(sim, Overlap.CANCEL_RUNNING, lasting=25, until=35)
     assert runs == [(10, 10, 20, True), (20, 20, 30, True), (30, 30, 35, True)]
+
+
+async def cut_after(sim, changes, *, begins, is_elsewhere):
+    """Return after how many seconds the run that `begins` then is cancelled, if it is; a user changes its job thus."""
+    storage, recorder, begin = InMemoryStorage(clock=sim.clock), Recorder(sim.clock), sim.now
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_interval_job("slow", "", recorder.job, 10, args=(55,), overlap="cancel_running")
+        user = AsyncScheduler(storage=storage, clock=sim.clock) if is_elsewhere else s
+        for at, verb in changes:
+            await sim.until(begin + timedelta(seconds=at))
+            await getattr(s if verb == "trigger_job" else user, verb)("slow")
+        await sim.advance(60)
+        await s.remove_job("slow")
+    (run,) = [run for run in recorder.runs if run.start == begin + timedelta(seconds=begins)]
+    return (run.end - run.start).total_seconds() if run.was_cancelled else None
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+@pytest.mark.parametrize(
+    ("changes", "begins"),
+    [
+        ([(2, "pause_job"), (5, "trigger_job")], 5),
+        ([(5, "trigger_job"), (7, "pause_job")], 5),
+        ([(12, "pause_job")], 10),
+    ],
+)
+async def test_a_job_that_is_paused_has_no_fire_time_that_cancels_its_run(sim, changes, begins, is_elsewhere):
+    """Neither a manual run nor a scheduled one, whoever has paused it, before the run or meanwhile."""
+    assert await cut_after(sim, changes, begins=begins, is_elsewhere=is_elsewhere) is None
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+@pytest.mark.parametrize("changes", [[(2, "pause_job"), (5, "trigger_job")], [(5, "trigger_job"), (7, "pause_job")]])
+async def test_when_it_is_resumed_the_next_fire_time_cancels_the_run(sim, changes, is_elsewhere):
+    """And none that came during the pause."""
+    resumed = [*changes, (34, "resume_job")]
+    assert await cut_after(sim, resumed, begins=5, is_elsewhere=is_elsewhere) == 35
+
+
+class Reluctant(InMemoryStorage):
+    """Takes its time to show a job, or refuses to."""
+
+    takes, refuses = 0, False
+
+    async def get_job(self, job_id):
+        await asyncio.sleep(self.takes)
+        if self.refuses:
+            raise StorageError("not now")
+        return await super().get_job(job_id)
+
+
+async def test_while_the_storage_does_not_say_how_a_job_stands_its_run_goes_on(sim):
+    """It could not be claimed anew either."""
+    storage, recorder, begin = Reluctant(clock=sim.clock), Recorder(sim.clock), sim.now
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_interval_job("slow", "", recorder.job, 10, args=(60,), overlap="cancel_running")
+        await sim.advance(15)
+        storage.refuses = True
+        await sim.advance(11)
+        assert [run.end for run in recorder.runs] == [None]
+        storage.refuses = False
+        await sim.advance(10)
+        await s.remove_job("slow")
+    first, second = recorder.runs[:2]
+    assert first.was_cancelled
+    assert first.end - begin < timedelta(seconds=30)
+    assert second.fire_time - begin == timedelta(seconds=20)
+
+
+async def test_a_run_that_ends_before_that_is_known_makes_room_by_itself(sim):
+    storage, recorder, begin = Reluctant(clock=sim.clock), Recorder(sim.clock), sim.now
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_interval_job("slow", "", recorder.job, 10, args=(11,), overlap="cancel_running")
+        storage.takes = 2
+        await sim.advance(25)
+        await s.remove_job("slow")
+    seconds = [((run.fire_time - begin).total_seconds(), (run.start - begin).total_seconds()) for run in recorder.runs]
+    assert seconds == [(10, 10), (20, 22)]
+    assert not recorder.runs[0].was_cancelled
+
+
+async def test_the_run_of_a_job_that_was_removed_elsewhere_ends_as_that_becomes_known(sim):
+    """And not as one that makes room."""
+    storage, recorder, lost = InMemoryStorage(clock=sim.clock), Recorder(sim.clock), []
+    async with AsyncScheduler(storage=storage, clock=sim.clock, lock_ttl=60) as s:
+        s.subscribe(lost.append, LeaseLost)
+        await s.add_interval_job("slow", "", recorder.job, 10, args=(60,), overlap="cancel_running")
+        await sim.advance(15)
+        await AsyncScheduler(storage=storage, clock=sim.clock).remove_job("slow")
+        await sim.advance(60)
+    assert [run.was_cancelled for run in recorder.runs] == [True]
+    assert [event.job_id for event in lost] == ["slow"]
+
+
+@pytest.mark.parametrize("recovery", Recovery)
+async def test_nothing_cancels_the_last_run_of_all(sim, recovery):
+    """Nor a manual one after that: no other is to take its place."""
+    recorder, begin = Recorder(sim.clock), sim.now
+    async with AsyncScheduler(clock=sim.clock) as s:
+        options = {"overlap": "cancel_running", "recovery": recovery, "max_runs": 2}
+        await s.add_interval_job("slow", "", recorder.job, 10, args=(25,), **options)
+        await sim.advance(50)
+        await s.trigger_job("slow")
+        await sim.advance(50)
+    runs = [((run.start - begin).total_seconds(), run.was_cancelled) for run in recorder.runs]
+    assert runs == [(10, True), (20, False), (50, False)]
 
 
 async def test_allow_runs_both_at_once(sim):
