@@ -193,6 +193,16 @@ class History(Steps):
         await leasing.settle([Outcome(granted.lease, row, None)])
         assert await leasing.list_runs("a") == [row]
 
+    async def test_a_row_is_kept_though_nothing_else_changes(self, leasing: LeasingStorage, now: datetime) -> None:
+        """Whoever passes a fire time over may point to the same one again."""
+        record = (await leasing.register(job("a", now))).record
+        row = RunRecord("a", now, RunStatus.MISSED)
+        due = await leasing.advance("a", row, revision=record.revision, next_run=now)
+        assert due is not None
+        assert due.when == now
+        assert await leasing.list_runs("a") == [row]
+        assert await leasing.get_job("a") == record
+
     async def test_nothing_that_is_refused_leaves_a_row(self, leasing: LeasingStorage, now: datetime) -> None:
         """A row goes with its job's change, or not at all."""
         await leasing.register(job("a", now))

@@ -119,7 +119,8 @@ class Tables:
                 known[job_id] = Stored(added.lastrowid or 0, row, kept)
             else:
                 places = changed_places(before, row)
-                rows[places].append([*places.encoded(row), number])
+                if places.columns or places.emptied:  # or there is only a row of its history to be written
+                    rows[places].append([*places.encoded(row), number])
                 known[job_id] = Stored(number, row, kept)
         self._update(database, rows)
         database.remembered().note(known)
