@@ -124,7 +124,7 @@ async def test_a_file_that_another_is_just_making_is_tried_again(
 
 async def test_what_a_killed_process_held_is_taken_over(tmp_path: Path) -> None:
     """When its lease has ended and not before, as attempt 2 of the same occurrence."""
-    path, ttl = tmp_path / "jobs.db", 1.0
+    path, ttl = tmp_path / "jobs.db", 3.0
     process = start("hold", path, ttl)
     try:
         assert await asyncio.to_thread(line_of, process) == "Granted"
