@@ -175,7 +175,7 @@ class SQLiteStorage(Ledger):
         def look(database: Connection) -> tuple[DuePage, list[str]]:
             at = self._moment()
             end, aligned = shifted(until, now, at.now), self._alignment.aligned(at)
-            asked = Question(end, aligned, skip, limit, None if after is None else place_of(after), [])
+            asked = Question(end, aligned, skip, limit, None if after is None else place_of(after))
             return self._tables.due(database, asked, at.now), self._tables.to_bury(database, at)
 
         page, dead = await self._look(look)

@@ -2,7 +2,6 @@
 Jobs and runs as rows of PostgreSQL's own types: what differs from the rows that any medium can have.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -12,9 +11,8 @@ from .._doors import UNREADABLE
 from .._ledger.rows import COLUMNS, COUNTS, RUN_COLUMNS, JobRow, kept_of, row_of, run_row
 from .._ledger.sheet import Change, Floors, Kept
 from .._table.instants import instant_of, microseconds_of
+from .._told import Told
 from .statements import DUE_COLUMNS, INSTANTS_GIVEN, READ, shared, write
-
-_log = logging.getLogger("chrono_async")
 
 Value = TypeVar("Value")
 
@@ -151,14 +149,15 @@ class Reader:
 
     def __init__(self, table: str) -> None:
         self._table = table
-        self._told: set[str] = set()
+        self._told = Told()
 
     def read(self, row: Sequence[Any], read: Callable[[Sequence[Any]], Value]) -> Value | None:
         """Return what the row says, or None for one that makes no sense; its first column is a job's id."""
         try:
             return read(tuple(row))
         except UNREADABLE as error:
-            self._tell(str(row[0]), error)
+            what = f"a row of job {str(row[0])!r} in {self._table}_*"
+            self._told.error(f"{what} cannot be read and is left as it is: {error}")
             return None
 
     def read_all(
@@ -173,11 +172,6 @@ class Reader:
             elif unreadable is not None:
                 unreadable.append(str(row[0]))
         return found
-
-    def _tell(self, job_id: str, error: Exception) -> None:
-        if job_id not in self._told:
-            self._told.add(job_id)
-            _log.error("a row of job %r in %s_* cannot be read and is left as it is: %s", job_id, self._table, error)
 
 
 def record_of(row: Sequence[Any]) -> JobRecord:

@@ -24,6 +24,7 @@ from .._ledger.sheet import Change, Floors, Kept, Stored
 from .._table.instants import instant_of, microseconds_of
 from .._table.shelf import Moment
 from .._table.table import HEARD_OF
+from .._told import Told
 from .connection import Connection
 from .statements import SIZES, Statements
 from .values import (
@@ -49,8 +50,6 @@ class Question(NamedTuple):
     limit: int
     start: tuple[datetime, str] | None
     """The place of the last one of the page before."""
-    unreadable: list[str]
-    """Where those go that are come across and cannot be read."""
 
 
 class Tables:
@@ -59,7 +58,7 @@ class Tables:
     def __init__(self, namespace: str, bounds: Bounds) -> None:
         self._bounds = bounds
         self._sql = Statements(namespace, per_job=bounds.of_job)
-        self._told: set[str] = set()
+        self._told = Told()
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -96,9 +95,7 @@ class Tables:
             values = decoded(row, instants)
             return Stored(row[-1], values, kept_of(values))
         except UNREADABLE as error:
-            if row[0] not in self._told:
-                self._told.add(row[0])
-                _log.error("the row of job %r cannot be read and is left as it is: %s", row[0], error)
+            self._told.error(f"the row of job {row[0]!r} cannot be read and is left as it is: {error}")
             return None
 
     def write(
@@ -168,30 +165,33 @@ class Tables:
 
     def due(self, database: Connection, asked: Question, now: datetime) -> DuePage:
         """Return a page of what can be claimed, by `(when, job_id)`."""
-        found = [due for due in self._held(database, asked) if asked.start is None or place_of(due) > asked.start]
-        found += islice(self._free(database, asked), asked.limit + 1)
+        unreadable: list[str] = []
+        held = self._held(database, asked, unreadable)
+        found = [due for due in held if asked.start is None or place_of(due) > asked.start]
+        found += islice(self._free(database, asked, unreadable), asked.limit + 1)
         found.sort(key=place_of)
-        return DuePage(now, found[: asked.limit], len(found) > asked.limit, asked.unreadable)
+        return DuePage(now, found[: asked.limit], len(found) > asked.limit, unreadable)
 
-    def _held(self, database: Connection, asked: Question) -> Iterator[Due]:
+    def _held(self, database: Connection, asked: Question, unreadable: list[str]) -> Iterator[Due]:
         """Yield the jobs whose place is not that of their entry in the index, since somebody holds them."""
         rows = database.execute(self._sql.held, (_boot(asked.at), microseconds_of(asked.until)))
-        return (due for due in self._wanted(rows, asked) if due.when < asked.until)
+        return (due for due in self._wanted(rows, asked, unreadable) if due.when < asked.until)
 
-    def _free(self, database: Connection, asked: Question) -> Iterator[Due]:
+    def _free(self, database: Connection, asked: Question, unreadable: list[str]) -> Iterator[Due]:
         """Yield the others, in order, as they are read from the index."""
         when, job_id = _BEFORE_ALL if asked.start is None else (microseconds_of(asked.start[0]), asked.start[1])
         rows = database.execute(self._sql.free, (microseconds_of(asked.until), when, job_id, _boot(asked.at)))
-        return self._wanted(rows, asked)
+        return self._wanted(rows, asked, unreadable)
 
-    def _wanted(self, rows: Iterable[Any], asked: Question) -> Iterator[Due]:
+    def _wanted(self, rows: Iterable[Any], asked: Question, unreadable: list[str]) -> Iterator[Due]:
+        """Yield what can be claimed; add the jobs that cannot be read to `unreadable`."""
         instants = Instants()
         for row in rows:
             if row[0] in asked.skip:
                 continue
             stored = self._stored(row, instants)
             if stored is None:
-                asked.unreadable.append(row[0])
+                unreadable.append(row[0])
             elif (due := _due_of(stored.kept, asked.at)) is not None:
                 yield due
 
