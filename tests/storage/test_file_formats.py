@@ -282,8 +282,9 @@ async def test_a_record_that_cannot_be_read_costs_that_record(
     storage = FileStorage(path)
     assert [record.id for record in await storage.list_jobs()] == ["good"]
     assert list((await storage.due(NOW, NOW)).unreadable) == ["bad"]
-    with pytest.raises(StorageCorruptError, match="'bad' cannot be read"):
+    with pytest.raises(StorageCorruptError, match="'bad' cannot be read") as refused:
         await storage.get_job("bad")
+    assert refused.value.job_id == "bad"
     await FileStorage(path).save_job(JobRecord(id="new"))
     assert len(await storage.list_jobs()) == 2
     assert [record.message.count("'bad'") for record in caplog.records if record.name == "chrono_async"] == [1, 1]

@@ -638,8 +638,9 @@ async def test_a_row_that_cannot_be_read_costs_that_job(tmp_path: Path, caplog: 
     verdicts = (await storage.claim(requests, "me/1", MINUTE)).verdicts
     assert [isinstance(verdict, Granted) for verdict in verdicts] == [True, False, True]
     for call in (storage.get_job("b"), storage.set_paused("b"), storage.save_job(JobRecord(id="b"))):
-        with pytest.raises(StorageCorruptError, match="'b' cannot be read"):
+        with pytest.raises(StorageCorruptError, match=r"jobs\.db: .*'b' cannot be read") as refused:
             await call
+        assert refused.value.job_id == "b"
     assert len(caplog.records) == 1
     with raw(path) as database:
         assert database.execute("SELECT options FROM chrono_jobs WHERE id = 'b'").fetchone() == ("no JSON",)

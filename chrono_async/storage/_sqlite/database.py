@@ -135,7 +135,8 @@ class DatabaseFile:
     def _translated(self, error: BaseException) -> BaseException:
         """Return the error as one of ours, with the path and what to do."""
         if isinstance(error, StorageError):
-            return type(error)(f"{self._settings.path}: {error}")
+            error.args = (f"{self._settings.path}: {error}",)
+            return error
         if isinstance(error, ChronoError) or not isinstance(error, _DRIVERS):
             return error
         kind, problem = self._problem_of(error)
