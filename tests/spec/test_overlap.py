@@ -120,7 +120,7 @@ async def test_while_the_storage_does_not_say_how_a_job_stands_its_run_goes_on(s
         await s.add_interval_job("slow", "", recorder.job, 10, args=(60,), overlap="cancel_running")
         await sim.advance(15)
         storage.refuses = True
-        await sim.advance(11)
+        await sim.advance(8)  # no pause is longer than the storage has failed: 3 s by now
         assert [run.end for run in recorder.runs] == [None]
         storage.refuses = False
         await sim.advance(10)
