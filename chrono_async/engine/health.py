@@ -40,14 +40,15 @@ def take_health(state: State, session: Session | None) -> Health:
     """Look at the instance, without asking anybody."""
     is_running = session is not None and not session.is_stopping
     door = state.door
+    unsettled = 0 if session is None else len(session.settler)
     return Health(
         ok=is_running and not door.failures,
         is_running=is_running,
         instance_id=state.settings.instance_id,
         jobs=len(state.registry),
         planned=len(state.timeline),
-        running=sum(not run.is_body_done for run in state.runs),
-        unsettled=0 if session is None else len(session.settler),
+        running=len(state.runs) - unsettled,
+        unsettled=unsettled,
         next_deadline=state.timeline.next_deadline(),
         last_answer=door.last_answer,
         storage_failures=door.failures,
