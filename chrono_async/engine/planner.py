@@ -37,9 +37,9 @@ def plan(job: LocalJob, due: Due, now: datetime, found: datetime, instance_id: s
     if due.bound is not None:
         return Claim(job, due, _request(job, due, due.bound), folded(job.schedule, due.next_run, due.bound))
     offset = jitter_offset(job.id, due.next_run, job.policies.jitter)
-    backlog = resolve_backlog(
-        job.schedule, due.next_run, now - offset, job.policies, grace=job.grace, found=found - offset
-    )
+    if offset:
+        now, found = now - offset, found - offset
+    backlog = resolve_backlog(job.schedule, due.next_run, now, job.policies, grace=job.grace, found=found)
     if backlog.run is not None:
         return Claim(job, due, _request(job, due, backlog.run), backlog.missed)
     row = RunRecord(job.id, due.next_run, RunStatus.MISSED, instance_id, missed=backlog.missed)
