@@ -30,6 +30,7 @@ from chrono_async.storage import (
 )
 from chrono_async.storage._ledger.rows import COLUMNS, RUN_COLUMNS
 from chrono_async.storage._ledger.sheet import Change
+from chrono_async.storage._postgres import arrays
 from chrono_async.storage._postgres.ledger import PostgresLedger
 from chrono_async.storage._postgres.statements import Statements
 from chrono_async.testing._contract_steps import job, run_of
@@ -574,6 +575,38 @@ async def test_a_text_that_cannot_be_held_is_refused_by_name_or_escaped(make: Ma
     assert (await storage.get_job("a")).last_error == escaped
     assert [row.error for row in await storage.list_runs("a")] == [escaped]
     assert (await storage.due(now, now + MINUTE, exclude=[text])).due != []
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["", " ", "a,b", "{a}", "NULL", "null", 'say "a"', "back\\slash", '\\"', "line\nend", "tab\t", "'", "日本 🎉"],
+        ['with "', None, "a null"],
+        [None],
+        ["one"],
+        [],
+    ],
+)
+async def test_texts_arrive_in_an_array_as_they_are(db: asyncpg.Connection, texts: list[str | None]) -> None:
+    assert await db.fetchval("SELECT $1::text::text[]", arrays.of_texts(texts)) == texts
+
+
+async def test_a_null_character_in_an_array_is_refused_and_parts_no_text(db: asyncpg.Connection) -> None:
+    with pytest.raises(asyncpg.CharacterNotInRepertoireError):
+        await db.fetchval("SELECT $1::text::text[]", arrays.of_texts(["a\0b", "c"]))
+
+
+@pytest.mark.parametrize("numbers", [[1, -(2**63), None, 2**63 - 1], [], [None, None]])
+async def test_numbers_arrive_in_an_array_as_they_are(db: asyncpg.Connection, numbers: list[int | None]) -> None:
+    assert await db.fetchval("SELECT $1::text::bigint[]", arrays.of_numbers(numbers)) == numbers
+
+
+async def test_truth_arrives_in_an_array_as_it_is(db: asyncpg.Connection) -> None:
+    assert await db.fetchval("SELECT $1::text::boolean[]", arrays.of_numbers([True, None, False])) == [
+        True,
+        None,
+        False,
+    ]
 
 
 async def test_far_ends_of_time_come_back_as_they_were(make: Make) -> None:

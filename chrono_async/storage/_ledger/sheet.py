@@ -124,8 +124,10 @@ class Sheet(Generic[Row]):
         record, lock = self.table.records.get(job_id), self.table.locks.get(job_id)
         if record is None:
             return None if lock is None or lock.until <= self.at.boot else Kept(None, lock, {})
-        flights = {flight.token: self.table.flights.get((job_id, flight.token), 0.0) for flight in record.flights}
-        return Kept(record, lock, flights)
+        return Kept(record, lock, self._flights(record) if record.flights else {})
+
+    def _flights(self, record: JobRecord) -> dict[int, float]:
+        return {flight.token: self.table.flights.get((record.id, flight.token), 0.0) for flight in record.flights}
 
 
 _ALL = 1_000_000

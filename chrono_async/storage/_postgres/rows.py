@@ -2,17 +2,18 @@
 Jobs and runs as rows of PostgreSQL's own types: what differs from the rows that any medium can have.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ...models import Due, JobRecord, RunRecord, pending_manual
 from .._doors import UNREADABLE
+from .._ledger.columns import Column, changed_columns, encoded_column, is_uniform
 from .._ledger.rows import COLUMNS, COUNTS, RUN_COLUMNS, JobRow, kept_of, row_of, run_row
 from .._ledger.sheet import Change, Floors, Kept
 from .._table.instants import instant_of, microseconds_of
 from .._told import Told
-from .statements import DUE_COLUMNS, INSTANTS_GIVEN, READ, shared, write
+from . import arrays
+from .statements import DUE_COLUMNS, INSTANTS_GIVEN, JOB_TYPES, READ, RUN_TYPES, shared, write
 
 Value = TypeVar("Value")
 
@@ -57,61 +58,51 @@ def job_row(job_id: str, kept: Kept) -> JobRow:
     return tuple(row)
 
 
-def places_to_write(changes: Iterable[Change[JobRow]]) -> Sequence[int]:
-    """Return which columns of these jobs are to be written: those that are different in one of them, id and lock."""
-    rows = [(before or _NOTHING, row) for _, _, row, _, _, before in changes if row is not None]
-    return _places(frozenset(map(_differences, rows)))
-
-
-def _differences(rows: tuple[JobRow, JobRow]) -> bytes:
-    return bytes([new is not old and new != old for old, new in zip(*rows, strict=True)])
-
-
-@lru_cache(maxsize=1024)
-def _places(differences: Iterable[bytes]) -> Sequence[int]:
-    differ = map(any, zip(*differences, strict=True)) if differences else _NOTHING
-    return [place for place, is_other in enumerate(differ) if is_other or place in _ALWAYS]
-
-
-_ALWAYS = {COLUMNS.index("id"), _OWNER, _UNTIL}
-_NOTHING: tuple[Any, ...] = (object(),) * len(COLUMNS)
-"""What differs from any row, in all its columns."""
-
-
 def write_of(changes: Sequence[Change[JobRow]], floors: Floors | None, *, with_runs: bool) -> tuple[str, list[Any]]:
     """Return the name of the statement that writes these changes, and what it is given."""
-    rows = [(change.version, change.row is None, *(change.row or (change.job_id, *_GONE))) for change in changes]
-    places = [0, 1, *(2 + place for place in places_to_write(changes))]
-    jobs = [_given(_GIVEN[place], [row[place] for row in rows]) for place in places]
-    told = [_run_row(run) for change in changes for run in change.runs] if with_runs else []
-    runs = list(map(_given, RUN_COLUMNS, zip(*told, strict=True) if told else _NO_RUNS))
+    jobs = [_given(name, column, JOB_TYPES) for name, column in _columns_of_jobs(changes)]
+    runs = [_given(name, column, RUN_TYPES) for name, column in _columns_of_runs(changes if with_runs else ())]
     name = write([mark for mark, _ in jobs], [mark for mark, _ in runs])
     return name, [*(value for _, value in jobs), *(value for _, value in runs), *(floors or Floors())]
 
 
-_GIVEN = (*READ, *COLUMNS)
+def _columns_of_jobs(changes: Sequence[Change[JobRow]]) -> Iterator[tuple[str, Column]]:
+    """Yield what is to be written of jobs, by column: where one of them is another now, and always id and lock."""
+    rows = [change.row or (change.job_id, *_GONE) for change in changes]
+    pairs = zip(changes, rows, strict=True)
+    befores = [row if change.row is None else change.before or _NEVER for change, row in pairs]
+    read = ([change.version for change in changes], [change.row is None for change in changes])
+    yield from zip(READ, read, strict=True)
+    for place, column in changed_columns(befores, rows, _ALWAYS).items():
+        yield COLUMNS[place], column
+
+
+def _columns_of_runs(changes: Iterable[Change[JobRow]]) -> Iterator[tuple[str, Column]]:
+    rows = [_run_row(run) for change in changes for run in change.runs]
+    return zip(RUN_COLUMNS, zip(*rows, strict=True) if rows else _NO_RUNS, strict=True)
+
+
+_ALWAYS = {COLUMNS.index("id"), _OWNER, _UNTIL}
 _GONE: tuple[Any, ...] = (None,) * (len(COLUMNS) - 1)
+_NEVER: tuple[Any, ...] = (object(),) * len(COLUMNS)
+"""What differs from any row, in all its columns."""
 _NO_RUNS: tuple[Any, ...] = ((),) * len(RUN_COLUMNS)
 
 
-def _given(column: str, values: Sequence[Any]) -> tuple[str, Any]:
-    """Return a column's mark and its values; of what a batch mostly has in common, the one value if it has."""
-    if column in _COMMON and (not values or values.count(values[0]) == len(values)):
-        return shared(column), next(iter(_as_given(column, values[:1])), None)
-    return column, _as_given(column, values)
+def _given(name: str, column: Column, types: Mapping[str, str]) -> tuple[str, Any]:
+    """Return a column's mark, and its values as an array; of what a batch mostly shares, the one value if it does."""
+    is_instant = name in INSTANTS_GIVEN
+    values = encoded_column(microseconds_of, column) if is_instant and column else column
+    if name in _SHARED and (not column or is_uniform(column)):
+        return shared(name), values[0] if values else None
+    return name, arrays.of_numbers(values) if is_instant or name in types else arrays.of_texts(values)
 
 
-_COMMON = frozenset(
+_SHARED = frozenset(
     {"gone", "status", "owner", "lease_until", "running", "claimed", "lock_owner", "lock_until"}
     | {"instance_id", "attempt", "manual", "error", "retry_count", "missed_count", "missed_first", "missed_last"}
 )
 """The columns in which a batch mostly has one value. The others might have by chance; each pattern is a statement."""
-
-
-def _as_given(column: str, values: Sequence[Any]) -> Sequence[Any]:
-    if column not in INSTANTS_GIVEN:
-        return values
-    return [None if moment is None else microseconds_of(moment) for moment in values]
 
 
 def _run_row(run: RunRecord) -> tuple[Any, ...]:

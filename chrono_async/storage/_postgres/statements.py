@@ -2,8 +2,8 @@
 The statements of a storage in PostgreSQL, for a namespace.
 
 They stand in the `.sql` files beside this one, as they are for the namespace `chrono`, but for the columns, which
-`_ledger.rows` names. A statement that writes is made for the columns that it writes, each of which is given as a list,
-with a value a row, or as the one value that all rows share.
+`_ledger.rows` names. A statement that writes is made for the columns that it writes, each of which is given as an
+array in text, with a value a row, or as the one value that all rows share.
 """
 
 import re
@@ -29,8 +29,8 @@ READ = ("was", "gone")
 """What is given of a job before its columns: its version when it was read, and whether it is to go."""
 INSTANTS_GIVEN = INSTANTS | RUN_INSTANTS
 """The columns that are given in whole microseconds: a number costs the driver a tenth of what a moment does."""
-_JOB_TYPES = {**dict.fromkeys(("was", *COUNTS), "bigint"), **dict.fromkeys(("gone", "paused"), "boolean")}
-_RUN_TYPES = {
+JOB_TYPES = {**dict.fromkeys(("was", *COUNTS), "bigint"), **dict.fromkeys(("gone", "paused"), "boolean")}
+RUN_TYPES = {
     **dict.fromkeys(("attempt", "token", "retry_count", "missed_count"), "bigint"),
     "manual": "boolean",
 }
@@ -118,7 +118,7 @@ def _about(columns: Iterable[str]) -> Mapping[str, str]:
 
 def _about_write(jobs: Sequence[str], runs: Sequence[str]) -> Mapping[str, str]:
     """Return the same for what writes these columns, and how its parameters become rows."""
-    of_jobs, of_runs = _Lists(jobs, _JOB_TYPES, first=1), _Lists(runs, _RUN_TYPES, first=1 + len(jobs))
+    of_jobs, of_runs = _Lists(jobs, JOB_TYPES, first=1), _Lists(runs, RUN_TYPES, first=1 + len(jobs))
     token_floor = 1 + len(jobs) + len(runs)
     return {
         **_about(column for column in map(_unmarked, jobs) if column not in READ),
@@ -152,7 +152,7 @@ class _Lists:
             value = f"${at}::{kind}"
             if mark == column:
                 value = f"u.{column}"
-                arrays.append(f"${at}::{kind}[]")
+                arrays.append(f"${at}::text::{kind}[]")
                 columns.append(column)
             values.append(f"{_INSTANT.format(value) if column in INSTANTS_GIVEN else value} AS {column}")
         self.values, self.arrays, self.columns = ", ".join(values), ", ".join(arrays), ", ".join(columns)

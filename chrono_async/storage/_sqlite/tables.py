@@ -7,7 +7,6 @@ prepared.
 
 import json
 import logging
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -19,7 +18,7 @@ from ...errors import StorageCorruptError
 from ...models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
 from .._doors import UNREADABLE
 from .._ledger.bounds import Bounds
-from .._ledger.rows import OF_MISSED, JobRow, kept_of
+from .._ledger.rows import JobRow, kept_of
 from .._ledger.sheet import Change, Floors, Kept, Stored
 from .._table.instants import instant_of, microseconds_of
 from .._table.shelf import Moment
@@ -28,13 +27,12 @@ from .._told import Told
 from .connection import Connection
 from .statements import SIZES, Statements
 from .values import (
-    ALL_PLACES,
     Instants,
-    Places,
-    changed_places,
+    changed,
     decoded,
     decoded_run,
-    encoded_run,
+    encoded,
+    encoded_runs,
     is_writable,
 )
 
@@ -106,28 +104,33 @@ class Tables:
         now: datetime,
     ) -> None:
         """Write what has become of the jobs that were read, with the rows of the history that belong to it."""
-        known, rows = dict(stored), defaultdict[Places, list[Any]](list)
+        known, updates = dict(stored), list[tuple[int, JobRow, JobRow]]()
         for job_id, number, row, _, kept, before in changes:
             known.pop(job_id, None)
             if row is None or kept is None:
                 database.execute(self._sql.forget, (number,))
             elif before is None:
-                added = database.execute(self._sql.insert, ALL_PLACES.encoded(row))
+                added = database.execute(self._sql.insert, encoded(row))
                 known[job_id] = Stored(added.lastrowid or 0, row, kept)
             else:
-                places = changed_places(before, row)
-                if places.columns or places.emptied:  # or there is only a row of its history to be written
-                    rows[places].append([*places.encoded(row), number])
+                updates.append((number, before, row))
                 known[job_id] = Stored(number, row, kept)
-        self._update(database, rows)
+        if updates:
+            self._update(database, *zip(*updates, strict=True))
         database.remembered().note(known)
         self._add_runs(database, [run for change in changes for run in change.runs], microseconds_of(now))
 
-    def _update(self, database: Connection, rows: Mapping[Places, Sequence[Sequence[Any]]]) -> None:
-        for places, values in rows.items():
-            updated = database.executemany(self._sql.update(places.columns, places.emptied), values)
-            if updated.rowcount != len(values):
-                raise OperationalError("a row that was read is not there any more")
+    def _update(
+        self, database: Connection, numbers: Sequence[int], befores: Sequence[JobRow], rows: Sequence[JobRow]
+    ) -> None:
+        """Write the columns that are others now in any of the rows; what changes is mostly the same in each of them."""
+        filled, emptied = changed(befores, rows)
+        if not filled and not emptied:  # there are only rows of their history to be written
+            return
+        values = zip(*filled.values(), numbers, strict=True)
+        updated = database.executemany(self._sql.update(tuple(filled), tuple(emptied)), values)
+        if updated.rowcount != len(numbers):
+            raise OperationalError("a row that was read is not there any more")
 
     def records(self, database: Connection) -> list[JobRecord]:
         """Return all records that can be read."""
@@ -200,11 +203,9 @@ class Tables:
     def _add_runs(self, database: Connection, runs: Sequence[RunRecord], written: int) -> None:
         """Add rows, and let the oldest of their jobs make room for them."""
         if runs:
-            rows = [encoded_run(run, written) for run in runs]
-            if any(run.missed for run in runs):
-                database.executemany(self._sql.add_run, rows)
-            else:
-                database.executemany(self._sql.add_simple_run, [row[:-OF_MISSED] for row in rows])
+            with_missed = any(run.missed for run in runs)
+            rows = encoded_runs(runs, written, with_missed=with_missed)
+            database.executemany(self._sql.add_run if with_missed else self._sql.add_simple_run, rows)
             database.executemany(self._sql.prune, [(job_id, job_id) for job_id in {run.job_id for run in runs}])
 
     def runs_of(self, database: Connection, job_ids: Sequence[str]) -> list[RunRecord]:

@@ -3,12 +3,15 @@ Jobs and runs as SQLite keeps them: instants as whole microseconds, everything e
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 from ...models import RunRecord
 from .._doors import UNREADABLE
+from .._ledger.columns import Column, changed_columns, encoded_column
 from .._ledger.rows import (
     COLUMNS,
     INSTANTS,
@@ -19,6 +22,8 @@ from .._ledger.rows import (
     run_row,
 )
 from .._table.instants import instant_of, microseconds_of
+
+Encoder = Callable[[Any], Any]
 
 
 class Instants(dict[int, datetime]):
@@ -42,43 +47,34 @@ def decoded(row: Sequence[Any], instants: Instants) -> JobRow:
     return tuple(values)
 
 
-class Places:
-    """Some of a row's columns: those that get a value, how it is written, and those that are emptied."""
-
-    def __init__(self, at: Sequence[int], emptied: Sequence[int] = ()) -> None:
-        self.columns: tuple[str, ...] = tuple(COLUMNS[place] for place in at)
-        self.emptied: tuple[str, ...] = tuple(COLUMNS[place] for place in emptied)
-        self._at = tuple(at)
-        self._encoders = [(place, _ENCODERS[name]) for place, name in enumerate(self.columns) if name in _ENCODERS]
-
-    def encoded(self, row: JobRow) -> list[Any]:
-        """Return the row's values at these places as the table has them."""
-        values = [row[place] for place in self._at]
-        for place, encode in self._encoders:
-            value = values[place]
-            if value is not None:
-                values[place] = encode(value)
-        return values
+def encoded(row: JobRow) -> list[Any]:
+    """Return a row as the table has it."""
+    values = list(row)
+    for at, encode in _JOB_ENCODERS:
+        value = values[at]
+        if value is not None:
+            values[at] = encode(value)
+    return values
 
 
-def changed_places(before: JobRow, after: JobRow) -> Places:
+def changed(befores: Iterable[JobRow], rows: Iterable[JobRow]) -> tuple[dict[str, Column], list[str]]:
     """
-    Return where a row's values are others now.
+    Return the columns in which any of the rows is another now, as the table has them; and those that are all emptied.
 
-    What is emptied is a part of the pattern, so that its NULL can stand in the statement: to hand over a None costs as
-    much as three numbers.
+    Of these a NULL can stand in the statement: to hand over a None costs as much as three numbers.
     """
-    rows = zip(before, after, strict=True)
-    pattern = bytes([0 if new is old or new == old else 1 if new is not None else 2 for old, new in rows])
-    places = _places.get(pattern)
-    if places is None:
-        filled, emptied = ([at for at, kind in enumerate(pattern) if kind == wanted] for wanted in (1, 2))
-        places = _places[pattern] = Places(filled, emptied)
-    return places
+    filled, emptied = dict[str, Column](), list[str]()
+    for place, column in changed_columns(befores, rows).items():
+        name = COLUMNS[place]
+        if column.count(None) == len(column):
+            emptied.append(name)
+        else:
+            filled[name] = _encoded(_ENCODERS, name, column)
+    return filled, emptied
 
 
-_places: dict[bytes, Places] = {}
-"""By what differs, of which there are few patterns: a claim writes the same columns each time, and so does a settle."""
+def _encoded(encoders: Mapping[str, Encoder], name: str, column: Column) -> Column:
+    return encoded_column(encoders[name], column) if name in encoders else column
 
 
 def ended_flights(text: str) -> str:
@@ -105,27 +101,26 @@ def _writable(text: str) -> str:
     return text if is_writable(text) else text.encode(errors="backslashreplace").decode()
 
 
-Encoder = Callable[[Any], Any]
-
 _LENGTH = len(COLUMNS)
 _INSTANTS = tuple(at for at, name in enumerate(COLUMNS) if name in INSTANTS)
 _ENCODERS: dict[str, Encoder] = {
     **dict.fromkeys(INSTANTS, microseconds_of), "status": str, "paused": int, "last_error": _writable,
 }  # fmt: skip
-ALL_PLACES = Places(range(_LENGTH))
+_JOB_ENCODERS = [(at, _ENCODERS[name]) for at, name in enumerate(COLUMNS) if name in _ENCODERS]
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def encoded_run(run: RunRecord, written: int) -> list[Any]:
-    """Return a run of the history as a row of the table, after the moment at which it is written."""
-    row = [written, *run_row(run)]
-    for at, encode in _RUN_ENCODERS:
-        value = row[at]
-        if value is not None:
-            row[at] = encode(value)
-    return row
+def encoded_runs(runs: Iterable[RunRecord], written: int, *, with_missed: bool) -> Iterator[tuple[Any, ...]]:
+    """
+    Yield runs of the history as rows of the table, after the moment at which they are written.
+
+    The last columns, `OF_MISSED`, are left out where no run has anything for them.
+    """
+    rows = map(run_row, runs) if with_missed else (run[:-1] for run in runs)
+    columns = map(partial(_encoded, _ENCODERS_OF_RUNS), RUN_COLUMNS, zip(*rows, strict=True))
+    return zip(repeat(written), *columns)
 
 
 def decoded_run(row: Sequence[Any]) -> RunRecord:
@@ -142,4 +137,3 @@ _RUN_INSTANTS = tuple(at for at, name in enumerate(RUN_COLUMNS) if name in RUN_I
 _ENCODERS_OF_RUNS: dict[str, Encoder] = {
     **dict.fromkeys(RUN_INSTANTS, microseconds_of), "status": str, "manual": int, "error": _writable,
 }  # fmt: skip
-_RUN_ENCODERS = [(1 + at, _ENCODERS_OF_RUNS[name]) for at, name in enumerate(RUN_COLUMNS) if name in _ENCODERS_OF_RUNS]

@@ -1,0 +1,28 @@
+"""
+A batch of rows by its columns: what is done to value after value takes a step of Python's for each, to columns few.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+Column = Sequence[Any]
+
+
+def changed_columns(
+    befores: Iterable[Column], rows: Iterable[Column], always: Collection[int] = ()
+) -> Mapping[int, Column]:
+    """Return, by place, the columns in which any of the rows is not what it was before, and those of `always`."""
+    sides = zip(zip(*befores, strict=True), zip(*rows, strict=True), strict=True)
+    return {place: now for place, (was, now) in enumerate(sides) if now != was or place in always}
+
+
+def is_uniform(column: Column) -> bool:
+    """Whether all values are the same, of which there are some: a batch has mostly one lease's end, or one status."""
+    return column.count(column[0]) == len(column)
+
+
+def encoded_column(encode: Callable[[Any], Any], column: Column) -> Column:
+    """Return the column with each value encoded; None stays what it is."""
+    if is_uniform(column):
+        return (None if column[0] is None else encode(column[0]),) * len(column)
+    return [None if value is None else encode(value) for value in column]
