@@ -39,6 +39,7 @@ DOORS = {
     "anyio": {"_threads.py", "engine/signals.py", "storage/_portable/asked.py"},
     "asyncpg": {"storage/_postgres/"},
     "filelock": {"storage/_file/commit.py"},
+    "hypothesis": {"testing/_contract_model.py"},
     "pydantic": {"schedules/", "policies.py", "options.py", "storage/_file/"},
     "redis": {"storage/redis.py", "storage/_redis/"},
     "sqlite3": {"storage/sqlite.py", "storage/_sqlite/"},

@@ -7,7 +7,7 @@ The steps that the tests of the storage contract are made of.
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import pytest
 
@@ -40,6 +40,14 @@ ODD_IDS = [
 
 StorageFactory = Callable[[], Storage]
 """Makes a storage; one that is handed to other processes can be pickled, such as `partial(MyStorage, path)`."""
+
+
+@runtime_checkable
+class SettableClock(Clock, Protocol):
+    """A clock that can be set: one that a storage is handed, or that stands for the clock of its server."""
+
+    def step(self, by: timedelta) -> None:
+        """Set the wall clock forward or back, and return when the storage goes by it."""
 
 
 class SteppedClock:

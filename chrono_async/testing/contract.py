@@ -18,16 +18,17 @@ storage on the store of the test, and what makes one in other processes. Then ra
 
 import pytest
 
-_PARTS = ("steps", "records", "claims", "outcomes", "users", "tokens", "lists", "races")
+_PARTS = ("steps", "records", "claims", "outcomes", "users", "tokens", "lists", "races", "model", "series")
 pytest.register_assert_rewrite(*(f"{__package__}._contract_{part}" for part in _PARTS))
 
 # ruff: noqa: E402 - pytest must know of the modules before they are loaded, so that a failure shows its values
 from ._contract_claims import Claiming, ComingDue
 from ._contract_lists import Batches, History, OddIds, Paging
+from ._contract_model import AsMemory
 from ._contract_outcomes import AtMostOnce, Settling
 from ._contract_races import Hinting, Racing
 from ._contract_records import EightMethods, Registering
-from ._contract_steps import SteppedClock, StorageFactory
+from ._contract_steps import SettableClock, SteppedClock, StorageFactory
 from ._contract_tokens import InFlight, StaleTokens, Tokens
 from ._contract_users import GivingBack, Instances, UserVerbs
 
@@ -51,8 +52,9 @@ class StorageContract(
     Instances,
     Racing,
     Hinting,
+    AsMemory,
 ):
     """The promises of both protocols. Subclass it, and give it a fixture `storage`, perhaps a fixture `clock`."""
 
 
-__all__ = ["SteppedClock", "StorageContract", "StorageFactory"]
+__all__ = ["SettableClock", "SteppedClock", "StorageContract", "StorageFactory"]

@@ -1,6 +1,7 @@
 """Every storage that comes with the library keeps the one contract, and so does one with only the eight methods."""
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -9,13 +10,22 @@ import pytest
 
 from chrono_async.clock import Clock, SystemClock
 from chrono_async.storage import FileStorage, InMemoryStorage, PostgresStorage, RedisStorage, SQLiteStorage, Storage
+from chrono_async.storage._redis import link
 from chrono_async.testing.contract import StorageContract, StorageFactory
 from tests import servers
 
 from .eight_methods import EightMethodStorage
+from .told_clocks import PostgresOnAToldClock, RedisOnAToldClock
+
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
+"""To compare with memory for longer, elsewhere, as in `MODEL_EXAMPLES=5000 pytest -k answers_as_memory`."""
+HISTORY = 5
+"""Few enough to be reached when storages are compared with memory."""
 
 
 class TestInMemoryStorage(StorageContract):
+    model_examples = 2  # it is the model itself
+
     @pytest.fixture
     def storage(self, clock: Clock) -> InMemoryStorage:
         return InMemoryStorage(clock=clock)
@@ -34,6 +44,8 @@ class TestEightMethodStorage(StorageContract):
 
 
 class TestFileStorage(StorageContract):
+    model_examples = EXAMPLES or 4  # each change writes the file anew
+
     @pytest.fixture(params=[".yaml", ".json", ".xml"])
     async def storage(self, clock: Clock, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[FileStorage]:
         storage = FileStorage(tmp_path / f"jobs{request.param}", clock=clock)
@@ -48,21 +60,26 @@ class TestFileStorage(StorageContract):
 
 
 class TestSQLiteStorage(StorageContract):
+    model_examples = EXAMPLES or 15
+    model_history = HISTORY
+
     @pytest.fixture
     async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[SQLiteStorage]:
-        storage = SQLiteStorage(tmp_path / "jobs.db", clock=clock)
+        storage = SQLiteStorage(tmp_path / "jobs.db", clock=clock, history=HISTORY)
         yield storage
         await storage.close()
 
     @pytest.fixture
     async def another(self, storage: SQLiteStorage, clock: Clock) -> AsyncIterator[SQLiteStorage]:
-        other = SQLiteStorage(storage.path, clock=clock)
+        other = SQLiteStorage(storage.path, clock=clock, history=HISTORY)
         yield other
         await other.close()
 
 
 class OnItsOwnClock(StorageContract):
     """What an author of a storage whose clock cannot be moved does: real leases, of a fraction of a second."""
+
+    model_examples = EXAMPLES or 5
 
     @pytest.fixture
     def clock(self) -> Clock:
@@ -111,3 +128,49 @@ class TestRedisStorage(OnItsOwnClock):
     @pytest.fixture
     def elsewhere(self) -> StorageFactory:
         return partial(RedisStorage, servers.redis().url, namespace=uuid4().hex)
+
+
+ToldServer = PostgresOnAToldClock | RedisOnAToldClock
+
+
+class OnAToldClock(StorageContract):
+    """On a server that reads a clock of ours, which stands still, where it would read its own."""
+
+    leases_by_boot_clock = False
+    hints_reach = "all"
+    model_examples = EXAMPLES or 15
+    model_history = HISTORY
+
+    @pytest.fixture
+    def clock(self, server: ToldServer) -> Clock:
+        return server.clock
+
+    @pytest.fixture
+    async def storage(self, server: ToldServer) -> AsyncIterator[Storage]:
+        storage = server.open(HISTORY)
+        yield storage
+        await storage.close()
+
+    @pytest.fixture
+    async def another(self, server: ToldServer) -> AsyncIterator[Storage]:
+        storage = server.open(HISTORY)
+        yield storage
+        await storage.close()
+
+
+@pytest.mark.long
+class TestPostgresStorageOnAToldClock(OnAToldClock):
+    @pytest.fixture
+    def server(self) -> Iterator[ToldServer]:
+        server = PostgresOnAToldClock(servers.postgres().dsn)
+        yield server
+        server.close()
+
+
+@pytest.mark.long
+class TestRedisStorageOnAToldClock(OnAToldClock):
+    @pytest.fixture
+    def server(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[ToldServer]:
+        server = RedisOnAToldClock(servers.redis().url, partial(monkeypatch.setattr, link))
+        yield server
+        server.close()
