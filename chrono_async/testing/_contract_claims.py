@@ -7,12 +7,10 @@ What is due, and who gets it.
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from chrono_async import Clock, JobStatus, LeasingStorage, RunStatus
 from chrono_async.storage import ClaimRequest, Early, Gone, Granted, Held, Moved, Release, SettleVerdict
 
-from ._contract_steps import MINUTE, SECOND, SteppedClock, Steps, job
+from ._contract_steps import MINUTE, SECOND, Steps, job
 
 
 class ComingDue(Steps):
@@ -239,14 +237,3 @@ class Claiming(Steps):
         granted = await self.claimed(leasing, "a", ttl=ttl)
         await self.until(clock, ttl + SECOND, lambda: leasing.acquire_lock("a", "old style", MINUTE))
         assert (await leasing.renew([granted.lease], ttl)).lost == [granted.lease]
-
-    async def test_a_step_of_the_wall_clock_moves_no_lease(
-        self, leasing: LeasingStorage, clock: Clock, now: datetime, ttl: timedelta
-    ) -> None:
-        """Leases end by a clock that does not step."""
-        if not isinstance(clock, SteppedClock) or not self.leases_by_boot_clock:
-            pytest.skip("this storage's clock is not ours to step")
-        await leasing.register(job("a", now))
-        await self.claimed(leasing, "a", ttl=ttl)
-        clock.step(timedelta(hours=1))
-        assert isinstance(await self.claim_due(leasing, "a", owner="you/1", ttl=ttl, next_run=now), Held)

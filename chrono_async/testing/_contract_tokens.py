@@ -44,24 +44,6 @@ class Tokens(Steps):
             await leasing.delete_job("a")
         assert tokens == sorted(set(tokens))
 
-    async def test_tokens_and_revisions_grow_when_the_clock_goes_back(
-        self, leasing: LeasingStorage, clock: Clock, now: datetime
-    ) -> None:
-        """From claim to claim, from life to life."""
-        if not isinstance(clock, SteppedClock):
-            pytest.skip("this storage's clock is not ours to step")
-        tokens, revisions = [], []
-        for _ in range(3):
-            revisions.append((await leasing.register(job("a", now - 9 * HOUR))).record.revision)
-            for _ in range(2):
-                granted = await self.claimed(leasing, "a", fire_time=now - 9 * HOUR)
-                tokens.append(granted.lease.token)
-                await leasing.release([Release(granted.lease)])
-                clock.step(-HOUR)
-            await leasing.delete_job("a")
-        assert tokens == sorted(set(tokens))
-        assert revisions == sorted(set(revisions))
-
     async def test_a_lease_ends_when_it_says(self, leasing: LeasingStorage, clock: Clock, now: datetime) -> None:
         """Not a moment before, and at that very moment."""
         if not isinstance(clock, SteppedClock):

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 import pytest
@@ -11,8 +12,12 @@ import pytest
 from chrono_async.clock import Clock, SystemClock
 from chrono_async.storage import FileStorage, InMemoryStorage, PostgresStorage, RedisStorage, SQLiteStorage, Storage
 from chrono_async.storage._redis import link
+from chrono_async.testing._contract_clocks import SetClocks
+from chrono_async.testing._contract_model import AsMemory
+from chrono_async.testing._contract_steps import Steps
 from chrono_async.testing.contract import StorageContract, StorageFactory
 from tests import servers
+from tests.chaos.clock import SetClock, need_compiler
 
 from .eight_methods import EightMethodStorage
 from .told_clocks import PostgresOnAToldClock, RedisOnAToldClock
@@ -76,14 +81,8 @@ class TestSQLiteStorage(StorageContract):
         await other.close()
 
 
-class OnItsOwnClock(StorageContract):
-    """What an author of a storage whose clock cannot be moved does: real leases, of a fraction of a second."""
-
-    model_examples = EXAMPLES or 5
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return SystemClock()
+class FromElsewhere(Steps):
+    """Two storages as they are made in other processes, too."""
 
     @pytest.fixture
     async def storage(self, elsewhere: StorageFactory) -> AsyncIterator[Storage]:
@@ -96,6 +95,16 @@ class OnItsOwnClock(StorageContract):
         storage = elsewhere()
         yield storage
         await storage.close()
+
+
+class OnItsOwnClock(FromElsewhere, StorageContract):
+    """What an author of a storage whose clock cannot be moved does: real leases, of a fraction of a second."""
+
+    model_examples = EXAMPLES or 5
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return SystemClock()
 
 
 class TestFileStorageOnTheMachinesClock(OnItsOwnClock):
@@ -137,6 +146,7 @@ class OnAToldClock(StorageContract):
     """On a server that reads a clock of ours, which stands still, where it would read its own."""
 
     leases_by_boot_clock = False
+    shortens_leases = True
     hints_reach = "all"
     model_examples = EXAMPLES or 15
     model_history = HISTORY
@@ -174,3 +184,59 @@ class TestRedisStorageOnAToldClock(OnAToldClock):
         server = RedisOnAToldClock(servers.redis().url, partial(monkeypatch.setattr, link))
         yield server
         server.close()
+
+
+Server = TypeVar("Server", servers.PostgresServer, servers.RedisServer)
+Set = tuple[Server, SetClock]
+
+
+def with_a_clock_to_set(server: Server) -> Iterator[Set[Server]]:
+    """Start a server whose clock can be set, by a library that is loaded before all others."""
+    clock = SetClock(server)
+    server.start()
+    yield server, clock
+    server.remove()
+
+
+@pytest.fixture(scope="module")
+def postgres_to_set() -> Iterator[Set[servers.PostgresServer]]:
+    need_compiler()
+    yield from with_a_clock_to_set(servers.PostgresServer())
+
+
+@pytest.fixture(scope="module")
+def redis_to_set() -> Iterator[Set[servers.RedisServer]]:
+    need_compiler()
+    yield from with_a_clock_to_set(servers.RedisServer())
+
+
+class OnASetClock(FromElsewhere, SetClocks, AsMemory):
+    """The parts of the contract in which a clock is set, on a server whose own clock is: others make no use of it."""
+
+    leases_by_boot_clock = False
+    shortens_leases = True
+    model_examples = EXAMPLES or 2
+
+
+@pytest.mark.long
+class TestPostgresStorageOnASetClock(OnASetClock):
+    @pytest.fixture
+    def clock(self, postgres_to_set: Set[servers.PostgresServer]) -> Iterator[Clock]:
+        yield postgres_to_set[1]
+        postgres_to_set[1].put_right()
+
+    @pytest.fixture
+    def elsewhere(self, postgres_to_set: Set[servers.PostgresServer]) -> StorageFactory:
+        return partial(PostgresStorage, postgres_to_set[0].dsn, namespace=f"test_{uuid4().hex[:8]}")
+
+
+@pytest.mark.long
+class TestRedisStorageOnASetClock(OnASetClock):
+    @pytest.fixture
+    def clock(self, redis_to_set: Set[servers.RedisServer]) -> Iterator[Clock]:
+        yield redis_to_set[1]
+        redis_to_set[1].put_right()
+
+    @pytest.fixture
+    def elsewhere(self, redis_to_set: Set[servers.RedisServer]) -> StorageFactory:
+        return partial(RedisStorage, redis_to_set[0].url, namespace=uuid4().hex)
