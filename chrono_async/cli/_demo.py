@@ -36,7 +36,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON,
 AsCluster = Annotated[bool, typer.Option("--cluster", help="Four processes: kill one, freeze one, drain one.")]
 StorageUrl = Annotated[
     str | None,
-    typer.Option("--storage", metavar="URL", help="With --cluster: a PostgreSQL or Redis instead of a SQLite file."),
+    typer.Option("--storage", metavar="URL", help="With --cluster: a storage of yours, or a new file."),
 ]
 Seconds = Annotated[float, typer.Option(min=5, max=3600, help="With --cluster: how long the jobs run.")]
 

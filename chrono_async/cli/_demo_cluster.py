@@ -20,6 +20,7 @@ from rich import box
 from rich.table import Table
 
 from chrono_async import InvalidOptionError, JobInfo
+from chrono_async.storage import FileStorage, InMemoryStorage, open_storage
 
 from ._demo_cluster_figures import ClusterFigures, count_cluster
 from ._demo_cluster_worker import JOBS, LEASE, LONG, NAMESPACE, URL, add_jobs, make_scheduler
@@ -30,13 +31,15 @@ from ._demo_worker import Log
 _LONG_JOBS = {job.job_id for job in JOBS if job.takes == LONG}
 _HEAD_START = timedelta(seconds=3)
 """For the processes to come up."""
+_MOST_IN_A_FILE = 300
+"""Seconds: a file keeps the latest 2,000 runs, and they are what is counted."""
 
 
 class Terms(NamedTuple):
     """Where, and for how long."""
 
     storage: str | None
-    """A URL; None for a SQLite file."""
+    """A URL; None for a SQLite file of its own."""
     seconds: float
 
 
@@ -55,20 +58,20 @@ class Cluster:
         self._seconds = terms.seconds
         self._is_own_file = terms.storage is None
         url = terms.storage or f"sqlite:{quote(str(folder / 'jobs.db'))}"
-        namespace = f"chrono_demo_{uuid.uuid4().hex[:8]}"
+        namespace = _namespace_in(url, terms)
         # The desk is never started: it only asks.
-        self._desk, self._storage = make_scheduler(url, namespace, f"desk-{os.getpid()}")
-        if not self._is_own_file and not isinstance(self._storage, Erasable):
-            raise InvalidOptionError("--storage", terms.storage, "must be a postgresql:// or redis:// URL")
+        self._desk, self._storage = make_scheduler(url, namespace or None, f"desk-{os.getpid()}")
         self._log = Log(folder / "runs.jsonl")
         self._stage = Stage(folder, "_demo_cluster_worker", say, settings={URL: url, NAMESPACE: namespace})
         self._place = f"the SQLite file {folder / 'jobs.db'}" if self._is_own_file else f"the namespace {namespace}"
+        if isinstance(self._storage, FileStorage):
+            self._place = f"the file {self._storage.path}"
         self._befallen: set[int] = set()
         self.is_played_out: bool = False
         """Whether all that was to befall the workers has."""
 
     async def run(self) -> list[ClusterFigures]:
-        """Play it, and count; a namespace on a user's server is removed at the end."""
+        """Play it, and count; a namespace in a user's database is removed at the end, a file of its own stays."""
         try:
             return await self._play()
         finally:
@@ -156,6 +159,22 @@ class Cluster:
         last = {job.id: job for job in await self._desk.list_jobs()}
         rows = [row for job in first for row in await self._desk.list_runs(job.id, limit=100_000)]
         return [count_cluster(job, last[job.id], logged, rows, end=end) for job in first]
+
+
+def _namespace_in(url: str, terms: Terms) -> str:
+    """Return the name of a new namespace; an empty one where the play has a new file to itself."""
+    storage = open_storage(url)
+    if isinstance(storage, InMemoryStorage):
+        raise InvalidOptionError(
+            "--storage", url, "is one process's own; a file, a SQLite file or a server is for several"
+        )
+    if not isinstance(storage, FileStorage):
+        return f"chrono_demo_{uuid.uuid4().hex[:8]}"
+    if storage.path.exists():
+        raise InvalidOptionError("--storage", url, "is there already, and a file has no namespaces: name a new one")
+    if terms.seconds > _MOST_IN_A_FILE:
+        raise InvalidOptionError("--seconds", terms.seconds, f"must be at most {_MOST_IN_A_FILE} in a file")
+    return ""
 
 
 def _name(run: LoggedRun) -> str:

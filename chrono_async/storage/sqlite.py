@@ -81,6 +81,11 @@ class SQLiteStorage(Ledger):
         """Make the file and its tables, or bring them up to date, as the first use of any kind does."""
         await self._worker.take(lambda _: None, writes=True)
 
+    async def erase(self) -> None:
+        """Drop the tables, and with them all jobs: for a namespace that was only tried out. The file stays."""
+        await self._worker.take(self._tables.erase, writes=True)
+        await self._worker.close()  # whatever comes next makes them anew
+
     # ── the database's part of a verb ────────────────────────────────────────────────────────────────────────────────
 
     async def _change(self, call: Call[Item, Answer]) -> tuple[datetime, list[Answer]]:

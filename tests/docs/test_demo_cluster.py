@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -76,18 +79,46 @@ def test_in_redis_each_due_time_runs_once_and_nothing_is_left_behind() -> None:
     assert asyncio.run(keys()) == []
 
 
+@pytest.mark.long
+def test_in_a_users_sqlite_file_each_due_time_runs_once_and_its_own_tables_are_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "own.db")) as database:
+        database.execute("CREATE TABLE own (a)")
+        check(figures_of(play("--cluster", "--storage", f"sqlite://{tmp_path}/own.db", "--seconds", "5", "--json")))
+        tables = database.execute("SELECT name FROM sqlite_master").fetchall()
+    assert tables == [("own",)]
+
+
+@pytest.mark.long
+def test_in_a_new_file_each_due_time_runs_once_and_it_stays(tmp_path: Path) -> None:
+    """It has no namespaces, and nothing else in it: what happened can be read there."""
+    check(figures_of(play("--cluster", "--storage", f"file://{tmp_path}/jobs.json", "--seconds", "5", "--json")))
+    assert '"heartbeat"' in (tmp_path / "jobs.json").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["--storage", "redis://host"], "is for --cluster"),
-        (["--cluster", "--storage", "file:jobs.yaml"], "FileStorage has none"),
-        (["--cluster", "--storage", "sqlite:jobs.db"], "must be a postgresql:// or redis:// URL"),
+        (["--cluster", "--storage", "memory:"], "is one process's own"),
+        (["--cluster", "--storage", "file:README.md"], "unsupported"),
+        (["--cluster", "--storage", "file:new.json", "--seconds", "301"], "at most 300 in a file"),
     ],
 )
 def test_a_storage_that_it_cannot_play_on_is_refused_at_once(arguments: list[str], complaint: str) -> None:
     answer = play(*arguments)
     assert answer.returncode == 2
     assert complaint in " ".join(answer.stderr.split())
+
+
+def test_a_file_that_is_there_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    """Its jobs would be run among those of the play."""
+    path = tmp_path / "jobs.yaml"
+    path.write_text("jobs: {}")
+    answer = play("--cluster", "--storage", f"file:{path}")
+    assert (answer.returncode, answer.stderr.count("\n")) == (2, 1)
+    assert "is there already" in answer.stderr
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_text() == "jobs: {}"
 
 
 def test_a_server_that_is_not_there_is_one_line() -> None:

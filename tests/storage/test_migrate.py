@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from chrono_async.cli._app import app
-from chrono_async.storage import PostgresStorage, RedisStorage
+from chrono_async.models import JobRecord
+from chrono_async.storage import PostgresStorage, RedisStorage, SQLiteStorage
 from tests import servers
 
 
@@ -111,6 +112,23 @@ def test_a_url_that_cannot_lead_anywhere_is_one_line(url: str) -> None:
     assert (told.exit_code, told.stderr.count("\n"), told.stdout) == (2, 1, "")
     assert told.stderr.startswith("chrono-async: ")
     assert "secret" not in told.stderr
+
+
+async def test_an_erased_sqlite_namespace_leaves_nothing_and_others_alone(tmp_path: Path) -> None:
+    """What it is used for next is new, and whoever had it open finds that out."""
+    path = tmp_path / "jobs.db"
+    mine, beside, other = (SQLiteStorage(path, namespace=name) for name in ("mine", "mine", "other"))
+    for storage in (mine, beside, other):
+        await storage.save_job(JobRecord(id="a"))
+    await mine.erase()
+    with closing(sqlite3.connect(path)) as database:
+        names = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE tbl_name LIKE 'mine%'")}
+    assert names == set()
+    assert await mine.list_jobs() == []
+    assert await beside.list_jobs() == []
+    assert [record.id for record in await other.list_jobs()] == ["a"]
+    for storage in (mine, beside, other):
+        await storage.close()
 
 
 async def test_an_erased_redis_namespace_leaves_nothing_and_others_alone() -> None:

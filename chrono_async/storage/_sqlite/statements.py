@@ -18,6 +18,7 @@ class Statements:
     """Those of one namespace."""
 
     def __init__(self, ns: str, *, per_job: int) -> None:
+        self.erase: list[str] = [f"DROP TABLE {ns}_{name}" for name in ("meta", "jobs", "runs", "instances")]
         self._about_jobs(f"{ns}_jobs", f"{ns}_meta")
         self._about_due(f"{ns}_jobs")
         self._about_runs(f"{ns}_runs", per_job)

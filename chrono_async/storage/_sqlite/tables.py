@@ -132,6 +132,11 @@ class Tables:
         if updated.rowcount != len(numbers):
             raise OperationalError("a row that was read is not there any more")
 
+    def erase(self, database: Connection) -> None:
+        """Drop them all."""
+        for statement in self._sql.erase:
+            database.execute(statement)
+
     def records(self, database: Connection) -> list[JobRecord]:
         """Return all records that can be read."""
         return list(self._records(database.execute(self._sql.records)))
