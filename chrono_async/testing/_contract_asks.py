@@ -5,6 +5,7 @@ What a storage is asked by chance, from what memory has answered before; and all
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
@@ -20,7 +21,6 @@ from chrono_async import (
     Storage,
 )
 from chrono_async.storage import (
-    ClaimAnswer,
     ClaimRequest,
     Definition,
     Due,
@@ -79,7 +79,8 @@ class Asker:
         self.dice, self._clock, self._scale, self._mark = dice, clock, scale, mark
         self.names = [mark + name for name in _NAMES]
         self.seen: dict[str, JobRecord] = {}
-        self._leases: list[_Held] = []
+        self._held: list[_Held] = []
+        self._over: list[_Held] = []
         self._ways_back: dict[Lease, PointerMove] = {}
 
     def next_of_eight(self) -> Ask:
@@ -90,23 +91,26 @@ class Asker:
         """Return something to ask of a storage with the leasing verbs."""
         return self._one_of(
             self._register, self._register, self._register, self._claim, self._claim, self._claim, self._claim,
-            self._settle, self._settle, self._settle, self._renew, self._release, self._advance, self._pause,
-            self._resume, self._reschedule, self._trigger, self._delete, self._save, self._lock, self._unlock,
-            self._beat, self._list_runs,
+            self._settle, self._settle, self._settle, self._renew, self._release, self._release, self._release,
+            self._advance, self._pause, self._resume, self._reschedule, self._reschedule, self._trigger, self._delete,
+            self._save, self._lock, self._unlock, self._beat, self._list_runs,
         )  # fmt: skip
 
     def _one_of(self, *kinds: Callable[[], Ask]) -> Ask:
         return self.dice.choice(kinds)()
 
     def learn(self, ask: Ask, answer: Any) -> None:
-        """Hear what memory has answered: the leases that it grants are used later."""
-        if not isinstance(answer, ClaimAnswer):
-            return
-        for request, verdict in zip(ask.args[0], answer.verdicts, strict=True):
-            if isinstance(verdict, Granted):
-                self._leases.append(self._held(request, verdict))
+        """Hear what memory has answered: the leases that it grants are used later, likelier while they last."""
+        if ask.verb == "claim":
+            for request, verdict in zip(ask.args[0], answer.verdicts, strict=True):
+                if isinstance(verdict, Granted):
+                    self._held.append(self._run(request, verdict))
+        elif ask.verb in {"settle", "release"}:
+            self._end({given.lease for given in ask.args[0]})
+        elif ask.verb == "renew":
+            self._end(set(answer.lost))
 
-    def _held(self, request: ClaimRequest, granted: Granted) -> _Held:
+    def _run(self, request: ClaimRequest, granted: Granted) -> _Held:
         now = self._clock.now()
         row = RunRecord(
             request.job_id, request.fire_time, RunStatus.COMPLETED, "me", granted.attempt, granted.lease.token,
@@ -117,37 +121,63 @@ class Asker:
             self._ways_back[granted.lease] = move._replace(next_run=request.fire_time, is_counted=True)
         return granted.lease, row, move
 
+    def _end(self, leases: AbstractSet[Lease]) -> None:
+        self._over += [held for held in self._held if held[0] in leases]
+        self._held = [held for held in self._held if held[0] not in leases]
+
     # ── what chance decides ──────────────────────────────────────────────────────────────────────────────────────────
 
+    def _chance(self, of_ten: int) -> bool:
+        """Be true so many times of ten. Of Hypothesis's floats most are small: two of three are less than 0.3."""
+        return self.dice.randint(1, 10) > 10 - of_ten
+
     def _when(self) -> datetime:
-        units = self.dice.choice([self.dice.randint(-5, 0), self.dice.randint(1, 20)])
+        """Return a moment, as likely past as ahead."""
+        return self._in(self.dice.randint(-8, 8))
+
+    def _ahead(self) -> datetime:
+        """Return a moment that a pointer can be set to, mostly: one that is still ahead."""
+        return self._in(self.dice.randint(-1, 12))
+
+    def _in(self, units: int) -> datetime:
         return self._clock.now() + units * self._scale.unit + self._scale.aside
 
     def _span(self, most: int) -> timedelta:
         return self.dice.randint(1, most) * self._scale.unit
 
     def _name(self) -> str:
-        return self.dice.choice(self.names + self.names[:1] * 8)
+        """Return a name: likely the first, or one of what is being run."""
+        running = [lease.job_id for lease, *_ in self._held[-4:]]
+        return self.dice.choice(self.names + self.names[:1] * 4 + running * 2)
+
+    def _new_name(self) -> str:
+        """Return a name: as likely as not that of a job that is not there."""
+        missing = [name for name in self.names if name not in self.seen]
+        return self.dice.choice(missing) if missing and self._chance(5) else self._name()
 
     def _record(self) -> JobRecord:
-        return self.seen.get(self._name()) or JobRecord(id=self._name())
+        name = self._name()
+        return self.seen.get(name) or JobRecord(id=name)
 
     def _some(self, of: Sequence[_Thing], most: int) -> list[_Thing]:
-        return self.dice.sample(of, min(len(of), self.dice.randint(0, most)))
+        """Return so many at most. Where `sample` is called, Hypothesis mixes one series anew, and tries few others."""
+        left = list(of)
+        count = min(len(left), self.dice.randint(0, most))
+        return [left.pop(self.dice.randint(0, len(left) - 1)) for _ in range(count)]
 
     def _some_leases(self) -> list[_Held]:
-        """The latest are the likeliest to be leases still; one may be asked about twice."""
-        latest = self._leases[-6:]
-        return self._some(latest, 4) + (self._some(latest, 1) if self.dice.randint(0, 4) == 4 else [])
+        """Mostly those that are leases still, as far as is known; one may be asked about twice."""
+        some = self._some(self._held[-4:], 3)
+        return some + self._some(self._over[-4:] + some, 2 if not some or self._chance(3) else 0)
 
     # ── the eight ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _save(self) -> Ask:
         record = JobRecord(id=self._name(), next_run=self._when(), last_error="x", run_count=3)
-        record.paused = self.dice.random() < 0.2
+        record.paused = self._chance(2)
         known = self.seen.get(record.id)
         # Nobody writes back a run that may be over by now: who would end it again, nothing says.
-        if known is not None and known.owner is None and not known.flights and self.dice.random() < 0.7:
+        if known is not None and known.owner is None and not known.flights and self._chance(7):
             record = known
         return _ask("save_job", record)
 
@@ -155,7 +185,7 @@ class Asker:
         return _ask("get_job", self._name())
 
     def _delete(self) -> Ask:
-        return _ask("delete_job", self._name() if self.dice.random() < 0.6 else f"{self._mark}nobody")
+        return _ask("delete_job", self._name() if self._chance(8) else f"{self._mark}nobody")
 
     def _lock(self) -> Ask:
         return _ask("acquire_lock", self._name(), self.dice.choice("xy"), self._span(9))
@@ -172,7 +202,7 @@ class Asker:
         definition = Definition(self.dice.choice("xy"), "bound")
         return _ask(
             "register",
-            JobRecord(id=self._name(), name="ü", next_run=self._when(), schedule=definition, options=policies),
+            JobRecord(id=self._new_name(), name="ü", next_run=self._when(), schedule=definition, options=policies),
         )
 
     def _claim(self) -> Ask:
@@ -182,11 +212,11 @@ class Asker:
 
     def _request(self, record: JobRecord) -> ClaimRequest | None:
         waiting = record.manual or record.triggered
-        manual = waiting if self.dice.random() < 0.7 else None
+        manual = waiting if waiting is not None and self._chance(7) else None
         at = record.bound_fire_time or record.next_run if manual is None else manual.at
         if at is None:
             return None
-        moves, frees = self.dice.random() < 0.3, self.dice.random() < 0.3
+        moves, frees = self._chance(5), self._chance(2)
         to = max(at, record.next_run or at) + self._span(9)
         is_moving = (moves or frees) and manual is None
         return ClaimRequest(record.id, record.next_run, at, record.revision, manual is not None, is_moving, to, frees)
@@ -204,12 +234,12 @@ class Asker:
 
     def _release(self) -> Ask:
         later = self.dice.choice([None, self._when()])
-        back: dict[Lease, PointerMove] = self.dice.choice([{}, self._ways_back])
+        back = self._ways_back if self._chance(8) else {}
         cut_short = [(lease, row._replace(status=RunStatus.CANCELLED)) for lease, row, _ in self._some_leases()]
         return _ask("release", [Release(lease, later, 1, row, back.get(lease)) for lease, row in cut_short])
 
     def _advance(self) -> Ask:
-        record, to = self._record(), self._when()
+        record, to = self._record(), self._ahead()
         row = RunRecord(record.id, record.next_run or self._clock.now(), RunStatus.MISSED)
         return _ask("advance", record.id, row, revision=record.revision, next_run=to)
 
@@ -218,11 +248,11 @@ class Asker:
 
     def _resume(self) -> Ask:
         record = self._record()
-        return _ask("resume", record.id, revision=record.revision, next_run=self._when())
+        return _ask("resume", record.id, revision=record.revision, next_run=self._ahead())
 
     def _reschedule(self) -> Ask:
         record, new = self._record(), Definition("z", "new")
-        return _ask("reschedule", record.id, new, revision=record.revision, next_run=self._when())
+        return _ask("reschedule", record.id, new, revision=record.revision, next_run=self._ahead())
 
     def _trigger(self) -> Ask:
         return _ask("trigger", self._name(), Trigger(self._clock.now(), "{}"))

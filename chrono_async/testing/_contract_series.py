@@ -86,7 +86,7 @@ class Series:
         for _ in range(length):
             self._ask(self._next(), self._dice.choice(self._stage.pair))
             self._pass_time()
-            if self._dice.randint(0, 2) == 0:
+            if self._dice.randint(0, 1) == 0:
                 records = self._same(self._eye.records, self._dice.choice(self._stage.pair), "all records")
                 self._asker.seen = {record.id: record for record in records}
             if self._dice.randint(0, 11) == 0:

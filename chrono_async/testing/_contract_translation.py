@@ -32,6 +32,8 @@ class Translation:
 
     def told(self, ours: Any, theirs: Any) -> Any:
         """Return the storage's answer in memory's terms, as far as it is to the same as memory's; and remember them."""
+        if theirs == ours and not self._tolerance:
+            return theirs  # there is nothing to remember
         theirs = _mapped(theirs, self._recent)
         wanted = _leaves(ours)
         if not self._tolerance or [leaf[:2] for leaf in wanted] != [leaf[:2] for leaf in _leaves(theirs)]:
