@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,15 +75,6 @@ def test_in_redis_each_due_time_runs_once_and_nothing_is_left_behind() -> None:
 
     check(figures_of(play("--cluster", "--storage", servers.redis().url, "--seconds", "6", "--json")))
     assert asyncio.run(keys()) == []
-
-
-@pytest.mark.long
-def test_in_a_users_sqlite_file_each_due_time_runs_once_and_its_own_tables_are_left_alone(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "own.db")) as database:
-        database.execute("CREATE TABLE own (a)")
-        check(figures_of(play("--cluster", "--storage", f"sqlite://{tmp_path}/own.db", "--seconds", "5", "--json")))
-        tables = database.execute("SELECT name FROM sqlite_master").fetchall()
-    assert tables == [("own",)]
 
 
 @pytest.mark.long
