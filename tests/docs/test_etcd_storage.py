@@ -25,6 +25,7 @@ class TestEtcdStorage(StorageContract):
     __test__ = IS_THERE
     leases_by_boot_clock = False
     hints_reach = "nobody"
+    model_examples = 5  # each call is a few requests
 
     @pytest.fixture
     def elsewhere(self) -> StorageFactory:

@@ -25,6 +25,7 @@ TestShelf = guide["TestShelf"]
 
 class TestOwnStorage(StorageContract):
     leases_by_boot_clock = False
+    model_examples = 8
 
     @pytest.fixture
     async def storage(self, clock: Clock, tmp_path: Path) -> AsyncIterator[Storage]:

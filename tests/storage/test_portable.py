@@ -31,6 +31,8 @@ class NineFieldStorage(EightMethodStorage):
 class TestNineFieldsThroughThePortablePath(StorageContract):
     """Within one process nothing is missing."""
 
+    model_examples = 2  # a removal waits, in real time, for a lock that another holds
+
     @pytest.fixture
     def storage(self, clock: SteppedClock) -> PortableStorage:
         return PortableStorage(NineFieldStorage(clock), clock=clock)
