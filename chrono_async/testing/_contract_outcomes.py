@@ -7,8 +7,20 @@ What becomes of a run.
 import asyncio
 from datetime import datetime, timedelta
 
+import pytest
+
 from chrono_async import Clock, JobStatus, LeasingStorage, Missed, Overlap, Recovery, RunRecord, RunStatus
-from chrono_async.storage import Definition, Granted, Outcome, Policies, Release, Settled, SettleVerdict
+from chrono_async.storage import (
+    ClaimRequest,
+    Definition,
+    Granted,
+    Outcome,
+    PointerMove,
+    Policies,
+    Release,
+    Settled,
+    SettleVerdict,
+)
 
 from ._contract_steps import MINUTE, SECOND, Steps, job, run_of
 
@@ -201,6 +213,57 @@ class AtMostOnce(Steps):
         record = await leasing.get_job("a")
         assert (record.run_count, record.scheduled_runs, record.next_run) == (1, 1, None)
 
+    @pytest.mark.parametrize("frees", [False, True], ids=["holding", "flying"])
+    async def test_an_at_most_once_run_that_has_not_begun_goes_back_to_its_fire_time(
+        self, leasing: LeasingStorage, now: datetime, *, frees: bool
+    ) -> None:
+        """Its claim has moved the pointer and counted it towards `max_runs`: giving it back undoes both."""
+        await leasing.register(job("a", now, options=Policies(recovery=Recovery.SKIP, max_runs=1)))
+        request, granted = await self._moving(leasing, now + SECOND, frees=frees)
+        assert granted.next_run is None
+        (due,) = await leasing.release([_unbegun(request, granted)])
+        assert due is not None
+        assert (due.when, due.bound) == (now, now)
+        record = await leasing.get_job("a")
+        assert (record.next_run, record.scheduled_runs, record.attempt) == (now, 0, 0)
+        assert (record.status, record.owner, record.flights) == (JobStatus.PENDING, None, ())
+        assert (await self._moving(leasing, now + SECOND, frees=frees))[1].attempt == 1
+
+    @pytest.mark.parametrize("frees", [False, True], ids=["holding", "flying"])
+    async def test_it_does_not_go_back_where_a_user_has_moved_the_pointer(
+        self, leasing: LeasingStorage, now: datetime, *, frees: bool
+    ) -> None:
+        """Even to where the claim had left it: the user's word is the later one."""
+        await leasing.register(job("a", now, options=Policies(recovery=Recovery.SKIP)))
+        request, granted = await self._moving(leasing, now + MINUTE, frees=frees)
+        new = Definition("x", "by hand")
+        assert await leasing.reschedule("a", new, revision=request.revision, next_run=now + MINUTE) is not None
+        (due,) = await leasing.release([_unbegun(request, granted)])
+        assert due is not None
+        assert due.when == now + MINUTE
+        record = await leasing.get_job("a")
+        assert (record.next_run, record.bound_fire_time, record.scheduled_runs) == (now + MINUTE, None, 1)
+        assert (record.owner, record.flights) == (None, ())
+
+    async def test_it_does_not_go_back_where_the_next_run_has_been_claimed(
+        self, leasing: LeasingStorage, now: datetime
+    ) -> None:
+        """Another instance has gone on from where the claim had left the pointer, and left it there."""
+        await leasing.register(job("a", now - MINUTE, options=Policies(overlap=Overlap.ALLOW, recovery=Recovery.SKIP)))
+        request, granted = await self._moving(leasing, now, frees=True)
+        await self.fly(leasing, "a", now, MINUTE, owner="you/1")
+        (due,) = await leasing.release([_unbegun(request, granted)])
+        assert due is not None
+        assert due.when == now
+        record = await leasing.get_job("a")
+        assert (record.next_run, record.scheduled_runs, len(record.flights)) == (now, 2, 1)
+
+    async def _moving(self, leasing: LeasingStorage, to: datetime, *, frees: bool) -> tuple[ClaimRequest, Granted]:
+        request = (await self.request(leasing, "a"))._replace(moves=True, moves_to=to, frees=frees)
+        (granted,) = (await leasing.claim([request], "me/1", MINUTE)).verdicts
+        assert isinstance(granted, Granted), granted
+        return request, granted
+
     async def test_runs_that_may_overlap_fly_on_their_own(self, leasing: LeasingStorage, now: datetime) -> None:
         """The job is free at once; each run settles under its own token, in any order, and shows while it lives."""
         await leasing.register(job("a", now - MINUTE, options=Policies(overlap=Overlap.ALLOW)))
@@ -239,3 +302,9 @@ class AtMostOnce(Steps):
         await self.until(clock, ttl + SECOND, buried)
         assert [flight.token for flight in (await leasing.get_job("a")).flights] == [living.lease.token]
         assert (await leasing.renew([dead.lease], ttl)).lost == [dead.lease]
+
+
+def _unbegun(request: ClaimRequest, granted: Granted) -> Release:
+    """Give back what has not begun: the pointer is to go back to the fire time, as if it had not been claimed."""
+    back = PointerMove(granted.next_run, request.revision, request.fire_time, is_counted=True)
+    return Release(granted.lease, move=back)
