@@ -12,6 +12,8 @@ from chrono_async.storage._table import claiming
 from chrono_async.storage._table.instants import microseconds_of
 from tests.proof.kit import KINDS, MINUTE, SECOND, START, World, grid
 
+pytestmark = pytest.mark.long
+
 INSTANCES = [f"instance {n}" for n in range(5)]
 
 

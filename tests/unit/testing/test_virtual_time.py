@@ -33,6 +33,7 @@ def run_on(loop: VirtualTimeLoop, main):
 
 
 class TestTime:
+    @pytest.mark.long
     async def test_a_year_of_minutes_is_exact(self, sim):
         """Half a million sleeps neither wait nor drift: each minute is struck to the microsecond."""
         expected = NEW_YEAR
