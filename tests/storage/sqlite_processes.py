@@ -4,6 +4,7 @@
 
 import asyncio
 import os
+import signal
 import sqlite3
 import sys
 import warnings
@@ -99,6 +100,7 @@ def fork(path: str) -> None:
 if __name__ == "__main__":
     verb, *arguments = sys.argv[1:]
     if verb == "hold":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has those in its background ignore it
         asyncio.run(hold(*arguments))
     elif verb == "settle_in_pairs":
         asyncio.run(settle_in_pairs(*arguments))
