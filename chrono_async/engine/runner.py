@@ -7,7 +7,7 @@ The body's every ending is caught here, `SystemExit` too: it harms only itself. 
 import asyncio
 import inspect
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -98,12 +98,28 @@ class Runner:
             self._threads.release()
 
     async def _try(self, run: Run) -> BaseException | None:
-        """Call the function once; `CancelledError` if it must not be called any more."""
+        """
+        Call the function once. Returns what it raised; `CancelledError` is raised if it must not be called any more.
+
+        A timeout is a `TimeoutError`, whatever the body made of being cancelled.
+        """
+        self._begin_try(run)
+        seconds = run.job.options.timeout
+        try:
+            if seconds is None:
+                await self._called(run)
+                return None
+            async with asyncio.timeout(seconds) as limit:
+                await self._called(run)
+        except BaseException as error:  # noqa: BLE001 - see the head of this module
+            return _timed_out(run) if seconds is not None and limit.expired() and not run.why_cancelled else error
+        return _timed_out(run) if limit.expired() else None
+
+    def _begin_try(self, run: Run) -> None:
         self._check(run)
         if run.started is None:
             self._begin(run)
         run.tries += 1
-        return await self._try_once(run)
 
     def _check(self, run: Run) -> None:
         """Refuse to call the body of a run that is cancelled, or whose lease is trusted no more."""
@@ -117,25 +133,16 @@ class Runner:
         if not self._state.bus.is_silent:
             self._state.bus.tell(RunStarted(run.started, run.job.id, run.fire_time, run.attempt, run.manual))
 
-    async def _try_once(self, run: Run) -> BaseException | None:
-        """Call the function once. A timeout is a `TimeoutError`, whatever the body made of being cancelled."""
-        seconds = run.job.options.timeout
-        try:
-            if seconds is None:
-                await self._call(run)
-                return None
-            async with asyncio.timeout(seconds) as limit:
-                await self._call(run)
-        except BaseException as error:  # noqa: BLE001 - see the head of this module
-            return _timed_out(run) if seconds is not None and limit.expired() and not run.why_cancelled else error
-        return _timed_out(run) if limit.expired() else None
-
-    async def _call(self, run: Run) -> None:
+    def _called(self, run: Run) -> Awaitable[object]:
+        """Call the function; what is returned is to be awaited. Each coroutine around a body costs every run of it."""
         args, kwargs = arguments_of(run)
         if run.job.is_async:
-            await run.job.func(*args, **kwargs)
-            return
-        answer, error = await _hear_out(run, partial(run.job.func, *args, **kwargs))
+            body: Awaitable[object] = run.job.func(*args, **kwargs)
+            return body
+        return self._call_in_thread(run, partial(run.job.func, *args, **kwargs))
+
+    async def _call_in_thread(self, run: Run, call: Callable[[], Any]) -> None:
+        answer, error = await _hear_out(run, call)
         self._leave_thread(run)
         if error is not None:
             raise error
