@@ -22,7 +22,7 @@ from ._ledger.bounds import A_MONTH, Bounds
 from ._ledger.ledger import Call
 from ._ledger.optimistic import Reading, Written
 from ._ledger.recalling import RecallingLedger
-from ._ledger.rows import JobRow
+from ._ledger.rows import JobRow, row_of
 from ._ledger.sheet import Change, Floors, Kept, Stored
 from ._redis import link
 from ._redis.rows import (
@@ -30,7 +30,6 @@ from ._redis.rows import (
     Page,
     bytes_of,
     due_from,
-    encode,
     ids_of,
     instance_of,
     json_of,
@@ -138,7 +137,7 @@ class RedisStorage(RecallingLedger[JobRow]):
         return Written(instant_of(int(now)), written, int(version))
 
     def _row_of(self, job_id: str, kept: Kept) -> JobRow:
-        return encode(job_id, kept)
+        return row_of(job_id, kept)
 
     def _changed(self) -> None:
         if self._channel is not None:

@@ -6,7 +6,7 @@ columns named in `INSTANTS`. What has a shape of its own (options, manual reques
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -16,6 +16,7 @@ from ...policies import DEFAULT_POLICIES, Missed, Policies
 from .._table.endings import is_lost
 from .._table.instants import instant_of, microseconds_of
 from .._table.shelf import Lock
+from .columns import encoded_column
 from .sheet import Kept
 
 PLAIN = (
@@ -180,37 +181,43 @@ _RUN_STATUSES = {status.value: status for status in RunStatus}
 _cached_microseconds = lru_cache(4096)(microseconds_of)
 _cached_instant = lru_cache(4096)(instant_of)
 
-_JOB_INSTANTS = [at for at, name in enumerate(COLUMNS) if name in INSTANTS]
-_RUN_INSTANTS = [at for at, name in enumerate(RUN_COLUMNS) if name in RUN_INSTANTS]
+_JOB_INSTANTS = frozenset(at for at, name in enumerate(COLUMNS) if name in INSTANTS)
+_RUN_INSTANTS = frozenset(at for at, name in enumerate(RUN_COLUMNS) if name in RUN_INSTANTS)
 
 
-def job_in_numbers(row: Sequence[Any]) -> list[Any]:
-    """Return a job's row with whole microseconds in place of instants: what JSON can say."""
-    return _converted(row, _JOB_INSTANTS, _cached_microseconds)
+def jobs_in_numbers(rows: Iterable[JobRow]) -> list[tuple[Any, ...]]:
+    """Return rows of jobs with whole microseconds in place of instants: what JSON can say."""
+    return _in_numbers(rows, _JOB_INSTANTS)
 
 
-def job_from_numbers(values: Sequence[Any]) -> list[Any]:
+def job_from_numbers(values: Sequence[Any]) -> JobRow:
     """Return the row that has these numbers."""
-    return _converted(values, _JOB_INSTANTS, _cached_instant)
+    return _from_numbers(values, _JOB_INSTANTS)
 
 
-def run_in_numbers(run: RunRecord) -> list[Any]:
-    """Return a run's row with whole microseconds in place of instants."""
-    return _converted(run_row(run), _RUN_INSTANTS, _cached_microseconds)
+def runs_in_numbers(runs: Iterable[RunRecord]) -> list[tuple[Any, ...]]:
+    """Return rows of runs with whole microseconds in place of instants."""
+    return _in_numbers(map(run_row, runs), _RUN_INSTANTS)
 
 
 def run_from_numbers(values: Sequence[Any]) -> RunRecord:
     """Return the run whose row has these numbers."""
-    return run_of(_converted(values, _RUN_INSTANTS, _cached_instant))
+    return run_of(_from_numbers(values, _RUN_INSTANTS))
 
 
-def _converted(row: Sequence[Any], places: Sequence[int], convert: Callable[[Any], Any]) -> list[Any]:
+def _in_numbers(rows: Iterable[Sequence[Any]], instants: Collection[int]) -> list[tuple[Any, ...]]:
+    columns = enumerate(zip(*rows, strict=True))
+    converted = [encoded_column(_cached_microseconds, column) if at in instants else column for at, column in columns]
+    return list(zip(*converted, strict=True))
+
+
+def _from_numbers(row: Sequence[Any], instants: Iterable[int]) -> tuple[Any, ...]:
     values = list(row)
-    for at in places:
+    for at in instants:
         value = values[at]
         if value is not None:
-            values[at] = convert(value)
-    return values
+            values[at] = _cached_instant(value)
+    return tuple(values)
 
 
 def _micros(seconds: float) -> int:

@@ -6,7 +6,7 @@ import json
 
 from ...models import RunRecord
 from .._doors import UNREADABLE
-from .rows import job_from_numbers, job_in_numbers, kept_of, row_of, run_from_numbers, run_in_numbers
+from .rows import job_from_numbers, jobs_in_numbers, kept_of, row_of, run_from_numbers, runs_in_numbers
 from .sheet import Kept
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
@@ -14,7 +14,7 @@ _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 def job_to_json(job_id: str, kept: Kept) -> str:
     """Return the job as a text, plain ASCII; the same job is the same text."""
-    return _compact(job_in_numbers(row_of(job_id, kept)))
+    return _compact(*jobs_in_numbers([row_of(job_id, kept)]))
 
 
 def job_from_json(text: str) -> Kept:
@@ -27,7 +27,7 @@ def job_from_json(text: str) -> Kept:
 
 def run_to_json(run: RunRecord) -> str:
     """Return a row of the history as a text."""
-    return _compact(run_in_numbers(run))
+    return _compact(*runs_in_numbers([run]))
 
 
 def run_from_json(text: str) -> RunRecord:

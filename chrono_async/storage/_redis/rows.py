@@ -15,13 +15,12 @@ from .._ledger.rows import (
     COLUMNS,
     JobRow,
     job_from_numbers,
-    job_in_numbers,
+    jobs_in_numbers,
     kept_of,
-    row_of,
     run_from_numbers,
-    run_in_numbers,
+    runs_in_numbers,
 )
-from .._ledger.sheet import Change, Kept, Stored
+from .._ledger.sheet import Change, Stored
 from .._table.instants import instant_of, microseconds_of
 
 _COLUMN = {name: at for at, name in enumerate(COLUMNS)}
@@ -63,11 +62,6 @@ def ids_of(data: bytes) -> list[str]:
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def encode(job_id: str, kept: Kept) -> JobRow:
-    """Return the row of a job, as JSON has it."""
-    return tuple(job_in_numbers(row_of(job_id, kept)))
-
-
 def stored_of(lines: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Stored[JobRow]], dict[str, Exception]]:
     """Return the jobs in the lines of a reply, and of those that cannot be read why that is so."""
     there = [(job_id, line.split(b" ", 2)) for job_id, line in lines if line]
@@ -90,25 +84,23 @@ def _one_by_one(there: Iterable[tuple[str, list[bytes]]]) -> tuple[dict[str, Sto
 
 
 def _stored(job_id: str, version: bytes, values: list[Any]) -> Stored[JobRow]:
-    row = (job_id, *values)
-    return Stored(int(version), row, kept_of(job_from_numbers(row)))
+    row = job_from_numbers((job_id, *values))
+    return Stored(int(version), row, kept_of(row))
 
 
 def words_of_changes(changes: Sequence[Change[JobRow]]) -> tuple[bytes, str, str]:
     """Return changes as `write.lua` wants them: what it looks at, the rows, and the rows of their runs."""
-    heads: list[Any] = []
-    for job_id, version, row, runs, *_ in changes:
-        heads += (job_id, str(version or ""), *(_NO_SCORES if row is None else _scores(row)), len(runs))
-    values = ["" if change.row is None else change.row[1:] for change in changes]
-    ends = ["" if change.row is None else f"{_end_of_lease(change.row):016} " for change in changes]
-    return (
-        json_of(heads),
-        _lines(values, ends),
-        _lines([run_in_numbers(run) for change in changes for run in change.runs]),
-    )
+    heads, rows, ends = list[Any](), list[Sequence[Any]](), list[str]()
+    numbered = iter(jobs_in_numbers(change.row for change in changes if change.row is not None))
+    for change in changes:
+        row = None if change.row is None else next(numbered)
+        heads += (change.job_id, str(change.version or ""), *_scores(row), len(change.runs))
+        rows.append("" if row is None else row[1:])
+        ends.append("" if row is None else f"{_end_of_lease(row):016} ")
+    runs = runs_in_numbers(run for change in changes for run in change.runs)
+    return json_of(heads), _lines(rows, ends), _lines(runs)
 
 
-_NO_SCORES = (False, False, False)
 _BETWEEN = {"": 0}
 _SPLIT = f",{_compact(_BETWEEN)},"
 
@@ -130,15 +122,17 @@ def _lines(rows: Sequence[Sequence[Any]], heads: Sequence[str] | None = None) ->
     return "\n".join([*lines, ""])
 
 
-def _scores(row: JobRow) -> tuple[int | bool, ...]:
+def _scores(row: Sequence[Any] | None) -> tuple[int | bool, ...]:
     """Say when there is something to do that nobody holds, where the pointer is, and when to look for a dead run."""
+    if row is None:
+        return False, False, False
     due_at, pointer, bury_at, (owner, until) = row[_DUE_AT], row[_NEXT_RUN], row[_BURY_AT], row[_LOCK]
     if owner is not None and due_at is not None and until > due_at:
         due_at = until
     return _score(due_at), _score(None if row[_PAUSED] else pointer), _score(bury_at)
 
 
-def _end_of_lease(row: JobRow) -> int:
+def _end_of_lease(row: Sequence[Any]) -> int:
     """Return when the lease ends; 0 where there is none."""
     owner, until = row[_LOCK]
     return 0 if owner is None else max(1, min(until, FARTHEST))

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from chrono_async.models import Definition, Flight, JobRecord, JobStatus, RunRecord, RunStatus, Trigger
 from chrono_async.policies import Missed, Overlap, Policies
+from chrono_async.storage._ledger.rows import row_of
 from chrono_async.storage._ledger.sheet import Change, Kept
 from chrono_async.storage._redis.rows import (
     bytes_of,
-    encode,
     lines_of,
     runs_of,
     stored_of,
@@ -28,7 +28,7 @@ TEXTS = st.one_of(ANY_TEXT, KNIVES, st.lists(KNIVES).map("".join))
 
 def change_of(record: JobRecord, lock: Lock | None = None, runs: list[RunRecord] | None = None) -> Change:
     kept = Kept(record, lock, {flight.token: 1_900_000_000.25 for flight in record.flights})
-    return Change(record.id, 0, encode(record.id, kept), runs or [])
+    return Change(record.id, 0, row_of(record.id, kept), runs or [])
 
 
 def replied(changes: list[Change]) -> bytes:
