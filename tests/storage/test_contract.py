@@ -23,7 +23,7 @@ from .eight_methods import EightMethodStorage
 from .told_clocks import PostgresOnAToldClock, RedisOnAToldClock
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
-"""To compare with memory for longer, elsewhere, as in `MODEL_EXAMPLES=5000 pytest -k answers_as_memory`."""
+"""To compare with memory for longer, elsewhere, as in `MODEL_EXAMPLES=5000 pytest --timeout 0 -k answers_as_memory`."""
 HISTORY = 5
 """Few enough to be reached when storages are compared with memory."""
 
