@@ -691,6 +691,22 @@ async def test_the_history_is_kept_to_its_bounds(tmp_path: Path) -> None:
     await storage.close()
 
 
+async def test_old_runs_are_deleted_some_at_a_time(tmp_path: Path) -> None:
+    """A job may have a quarter more rows than its bound, which nobody is shown; with one more the oldest go."""
+    path = tmp_path / "jobs.db"
+    storage = SQLiteStorage(path, history=8)
+    stored, shown = list[int](), list[int]()
+    for n in range(14):
+        await pass_over(storage, "a", n)
+        shown.append(len(await storage.list_runs("a")))
+        with raw(path) as database:
+            stored += database.execute("SELECT count(*) FROM chrono_runs").fetchone()
+    assert stored == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 8, 9, 10, 8]
+    assert shown == [1, 2, 3, 4, 5, 6, 7, 8, 8, 8, 8, 8, 8, 8]
+    assert [row.fire_time for row in await storage.list_runs("a", offset=6)] == [BASE + n * SECOND for n in (7, 6)]
+    await storage.close()
+
+
 async def pass_over(storage: SQLiteStorage, job_id: str, n: int) -> None:
     asked = await request(storage, job_id)
     row = RunRecord(job_id, BASE + n * SECOND, RunStatus.MISSED)

@@ -10,6 +10,8 @@ from .._ledger.rows import COLUMNS, OF_MISSED, RUN_COLUMNS
 
 SIZES = (1, 4, 16, 32, 64, 128, 256, 512)
 """How many ids a statement is made for: the texts are always the same few, so that they stay prepared."""
+SPARE = 4
+"""By what part of its bound a job's history may outgrow that: to look is cheap, to delete row after row is not."""
 SWEPT = 1000
 """How many rows of the history are looked at for their age at a time."""
 
@@ -59,6 +61,10 @@ class Statements:
         self.runs_of: dict[int, str] = _for_ids(f"SELECT {columns} FROM {runs} WHERE job_id IN (%s) ORDER BY seq")
         self.latest: str = f"SELECT {columns} FROM {runs} ORDER BY seq DESC LIMIT ? OFFSET ?"
         self.latest_of: str = f"SELECT {columns} FROM {runs} WHERE job_id = ? ORDER BY seq DESC LIMIT ? OFFSET ?"
+        most = per_job + per_job // SPARE
+        self.overgrown: dict[int, str] = _for_ids(
+            f"SELECT job_id FROM {runs} WHERE job_id IN (%s) GROUP BY job_id HAVING count(*) > {most}"
+        )
         self.prune: str = f"""
             DELETE FROM {runs} WHERE job_id = ? AND seq <= (
                 SELECT seq FROM {runs} WHERE job_id = ? ORDER BY seq DESC LIMIT 1 OFFSET {per_job})"""

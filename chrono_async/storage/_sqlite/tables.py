@@ -206,12 +206,13 @@ class Tables:
     # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _add_runs(self, database: Connection, runs: Sequence[RunRecord], written: int) -> None:
-        """Add rows, and let the oldest of their jobs make room for them."""
+        """Add rows, and let the oldest make room where a job has come to have more than enough."""
         if runs:
             with_missed = any(run.missed for run in runs)
             rows = encoded_runs(runs, written, with_missed=with_missed)
             database.executemany(self._sql.add_run if with_missed else self._sql.add_simple_run, rows)
-            database.executemany(self._sql.prune, [(job_id, job_id) for job_id in {run.job_id for run in runs}])
+            overgrown = self._of_jobs(database, self._sql.overgrown, list({run.job_id for run in runs}))
+            database.executemany(self._sql.prune, [(job_id, job_id) for (job_id,) in overgrown])
 
     def runs_of(self, database: Connection, job_ids: Sequence[str]) -> list[RunRecord]:
         """Return what is remembered of these jobs, the oldest first."""
@@ -221,10 +222,11 @@ class Tables:
         """Return the newest rows, of one job or of all, the newest first."""
         if limit <= 0 or (job_id is not None and not is_writable(job_id)):
             return []
-        page = (min(limit, _MOST), min(max(0, offset), _MOST))
+        start = min(max(0, offset), _MOST)
         if job_id is None:
-            return list(self._runs(database.execute(self._sql.latest, page)))
-        return list(self._runs(database.execute(self._sql.latest_of, (job_id, *page))))
+            return list(self._runs(database.execute(self._sql.latest, (min(limit, _MOST), start))))
+        kept = max(0, min(limit, self._bounds.of_job - start))
+        return list(self._runs(database.execute(self._sql.latest_of, (job_id, kept, start))))
 
     def _runs(self, rows: Iterable[Any]) -> Iterator[RunRecord]:
         for row in rows:
