@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from chrono_async import JobRecord
-from chrono_async.claims import ClaimAnswer, DuePage, RenewAnswer, SettleAnswer, SettleVerdict
+from chrono_async.claims import ClaimAnswer, DuePage, RenewAnswer, SettleAnswer, Settled, SettleVerdict
 from chrono_async.clock import Clock
 from chrono_async.models import Due, InstanceInfo, RunRecord, due_of, place_of
 from chrono_async.storage._hints import Hints
@@ -147,6 +147,11 @@ class _Asked:
 _ASKED: ContextVar[_Asked] = ContextVar("asked")
 
 
+def _is_last_word(call: Call[Any, Any], answer: Any) -> bool:
+    """Whether an answer is given as it is: where an outcome is called stale, the history is asked first."""
+    return call.history or not (isinstance(answer, Settled) and answer.verdict is SettleVerdict.STALE)
+
+
 class LedgerClient(RecallingLedger[JobRow]):
     """One process's way to the rows."""
 
@@ -178,7 +183,8 @@ class LedgerClient(RecallingLedger[JobRow]):
             asked.at, answers = at, call.verb(table, at, items)
             asked.judged = {call.job_of(item): [] for item in items}
             for item, answer in zip(items, answers, strict=True):
-                asked.judged[call.job_of(item)].append((item, answer))
+                if _is_last_word(call, answer):
+                    asked.judged[call.job_of(item)].append((item, answer))
             return answers
 
         token = _ASKED.set(asked)
@@ -186,8 +192,8 @@ class LedgerClient(RecallingLedger[JobRow]):
             now, answers = await super()._change(call._replace(verb=judging))
         finally:
             _ASKED.reset(token)
-        told = list(zip(call.items, answers, strict=True))
-        self._note_unwritten(asked, [pair for pair in told if call.job_of(pair[0]) not in asked.written], call, now)
+        told = [pair for pair in zip(call.items, answers, strict=True) if _is_last_word(call, pair[1])]
+        self._note_unwritten(asked, [pair for pair in told if call.job_of(pair[0]) not in asked.written], now)
         return now, answers
 
     async def _read(self, job_ids: Sequence[str], *, floors: bool, history: bool) -> Reading[JobRow]:
@@ -230,12 +236,10 @@ class LedgerClient(RecallingLedger[JobRow]):
 
     # ── what is noted ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _note_unwritten(self, asked: _Asked, told: Sequence[Any], call: Call[Any, Any], now: datetime) -> None:
-        """Note the answers that nothing had to be written for; of a stale word the history is asked first."""
+    def _note_unwritten(self, asked: _Asked, told: Sequence[Any], now: datetime) -> None:
+        """Note the answers that nothing had to be written for."""
         if self.network.is_over or asked.verb not in NOTED:
             return
-        if asked.verb == "settle" and not call.history:
-            told = [(item, answer) for item, answer in told if answer.verdict is not SettleVerdict.STALE]
         self.witness.as_of = asked.read_at
         self._note_each(asked, told, now, is_written=False)
         self.witness.as_of = None
