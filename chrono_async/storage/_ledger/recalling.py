@@ -54,7 +54,11 @@ class RecallingLedger(OptimisticLedger[Row]):
         self._floors = Floors(max(self._floors.token, floors.token), max(self._floors.revision, floors.revision))
 
     def _note(self, changes: Sequence[Change[Row]], written: Written) -> None:
-        """Remember what was written, and nothing that may be otherwise by now."""
+        """
+        Remember what was written, and nothing that may be otherwise by now.
+
+        A lock without a record is no job: where one is added to it, what the floors have come to is to be read.
+        """
         self._memory.take(change.job_id for change in changes)
         version, job_ids = written.version, written.job_ids
         if version is None:
@@ -63,7 +67,7 @@ class RecallingLedger(OptimisticLedger[Row]):
             {
                 job_id: Stored(version, row, kept)
                 for job_id, _, row, _, kept, _ in changes
-                if row is not None and kept is not None and job_id in job_ids
+                if row is not None and kept is not None and kept.record is not None and job_id in job_ids
             }
         )
 

@@ -191,6 +191,15 @@ async def test_tokens_grow_past_those_of_a_record_that_was_overwritten(server: S
     assert ledger.asked == ["write"]
 
 
+async def test_a_job_that_is_added_under_a_lock_begins_where_others_have_ended(server: Server, ledger: Ledger) -> None:
+    """A lock without a record is not recalled: what tokens have come to elsewhere is read."""
+    assert await ledger.acquire_lock("a", "me", MINUTE)
+    another = Ledger(server)
+    await another.save_job(JobRecord(id="b", token=7))
+    await another.delete_job("b")
+    assert (await ledger.register(JobRecord(id="a"))).record.token == 7
+
+
 async def test_a_verb_that_raises_on_what_is_recalled_is_asked_about_what_is_there(
     server: Server, ledger: Ledger
 ) -> None:
