@@ -550,7 +550,11 @@ async def test_a_row_that_cannot_be_read_costs_that_row(
         assert [due.job_id for due in (await storage.due(now, now + MINUTE, limit=1)).due] == ["good"]
         assert [record.id for record in await storage.list_jobs()] == ["good"]
         assert list((await storage.due(now, now + MINUTE)).unreadable) == ["bad"]
-        for call in (storage.get_job("bad"), storage.register(job("bad", now))):
+        record = job("bad", now)
+        for call in (
+            storage.get_job("bad"), storage.register(record), storage.save_job(record),
+            storage.acquire_lock("bad", "me", MINUTE),
+        ):  # fmt: skip
             with pytest.raises(StorageCorruptError) as refused:
                 await call
             assert refused.value.job_id == "bad"

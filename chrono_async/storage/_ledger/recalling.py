@@ -48,6 +48,7 @@ class RecallingLedger(OptimisticLedger[Row]):
 
     def _heard(self, reading: Reading[Row]) -> None:
         self._raise(reading.floors)
+        self._memory.take(reading.unreadable)  # or what is recalled would be written over what cannot be read
 
     def _raise(self, floors: Floors) -> None:
         """What was written is never older than these: so they hold for what is recalled."""
