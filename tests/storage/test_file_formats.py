@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chrono_async.claims import RegisterVerdict
 from chrono_async.errors import InvalidOptionError, StorageCorruptError, StorageError
 from chrono_async.models import Definition, JobRecord, JobStatus, RunRecord, RunStatus, Trigger
 from chrono_async.policies import Missed, Policies
@@ -20,6 +21,7 @@ from chrono_async.storage._table.shelf import Lock
 from chrono_async.storage._table.table import Table
 
 NOW = datetime(2030, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 ENDINGS = [".yaml", ".yml", ".json", ".xml"]
 ALIVE = {"started": "2026-01-02T03:04:05Z", "seen": "2026-01-02T03:04:05Z"}
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
@@ -294,6 +296,43 @@ async def test_a_record_that_cannot_be_read_costs_that_record(
     assert isinstance(before, dict)
     assert before["jobs"][0] in document["jobs"]
     assert [record.id for record in await FileStorage(path).list_jobs()] == ["good", "new"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(("written", "job_id"), [("bad", "bad"), (7, "7"), (2.5, "2.5"), (True, "true")])
+async def test_a_record_that_cannot_be_read_is_never_doubled(
+    tmp_path: Path, ending: str, written: object, job_id: str
+) -> None:
+    """Nobody adds or locks a job of its id, however that is written, until a person has put the record right."""
+    form, path = FORMATS[ending], tmp_path / f"jobs{ending}"
+    good: dict[str, object] = {"id": written, "name": "B", "runCount": 3}
+    before = form.encode({"jobs": [good | {"runCount": "many"}]})
+    path.write_bytes(before)
+    storage, record = FileStorage(path), JobRecord(id=job_id, name="N")
+    assert list((await storage.due(NOW, NOW)).unreadable) == [job_id]
+    for call in (storage.save_job(record), storage.register(record), storage.acquire_lock(job_id, "me", MINUTE)):
+        with pytest.raises(StorageCorruptError, match="cannot be read") as refused:
+            await call
+        assert refused.value.job_id == job_id
+    assert path.read_bytes() == before
+    path.write_bytes(form.encode({"jobs": [good]}))
+    joined = await storage.register(record)
+    assert (joined.verdict, joined.record.run_count) == (RegisterVerdict.JOINED, 3)
+    assert await storage.acquire_lock(job_id, "me", MINUTE)
+    await storage.save_job(record)
+    assert await FileStorage(path).list_jobs() == [record]
+
+
+async def test_of_two_records_the_one_that_can_be_read_is_the_job(tmp_path: Path) -> None:
+    """A person may have written both; the other is kept as it stands."""
+    path, odd = tmp_path / "jobs.json", {"id": "a", "runCount": "many"}
+    path.write_text(json.dumps({"jobs": [odd, {"id": "a", "runCount": 3}]}))
+    storage = FileStorage(path)
+    assert (await storage.register(JobRecord(id="a"))).record.run_count == 3
+    assert await storage.acquire_lock("a", "me", MINUTE)
+    await storage.save_job(JobRecord(id="a", name="N"))
+    assert (await FileStorage(path).get_job("a")).name == "N"
+    assert odd in json.loads(path.read_text())["jobs"]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,11 @@ async def test_a_row_that_cannot_be_read_costs_that_job(
     verdicts = (await storage.claim([request(due) for due in page.due], "me/1", TTL)).verdicts
     assert [type(verdict) for verdict in verdicts] == [Granted, Gone, Granted]
     assert list((await storage.due(LONG_AGO, LONG_AGO)).unreadable) == ["job 00001"]
-    for call in (storage.get_job("job 00001"), storage.register(jobs(2)[1])):
+    record = jobs(2)[1]
+    for call in (
+        storage.get_job("job 00001"), storage.register(record), storage.save_job(record),
+        storage.acquire_lock("job 00001", "me", TTL),
+    ):  # fmt: skip
         with pytest.raises(StorageCorruptError, match="job 00001") as refused:
             await call
         assert refused.value.job_id == "job 00001"

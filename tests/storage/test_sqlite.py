@@ -637,7 +637,11 @@ async def test_a_row_that_cannot_be_read_costs_that_job(tmp_path: Path, caplog: 
     assert (await storage.claim(requests[1:2], "me/1", MINUTE)).verdicts == [Gone()]
     verdicts = (await storage.claim(requests, "me/1", MINUTE)).verdicts
     assert [isinstance(verdict, Granted) for verdict in verdicts] == [True, False, True]
-    for call in (storage.get_job("b"), storage.set_paused("b"), storage.save_job(JobRecord(id="b"))):
+    record = JobRecord(id="b")
+    for call in (
+        storage.get_job("b"), storage.set_paused("b"), storage.save_job(record), storage.register(record),
+        storage.acquire_lock("b", "me", MINUTE),
+    ):  # fmt: skip
         with pytest.raises(StorageCorruptError, match=r"jobs\.db: .*'b' cannot be read") as refused:
             await call
         assert refused.value.job_id == "b"

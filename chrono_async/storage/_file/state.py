@@ -181,7 +181,8 @@ def fill(table: Table, document: object, boot_id: str, told: Told | None = None)
     table.token_floor = _count(tree.get("tokenFloor"), "tokenFloor")
     table.revision_floor = _count(tree.get("revisionFloor"), "revisionFloor")
     unreadable = [job for job in _jobs(tree.get("jobs")) if not _take_job(table, job, told)]
-    table.unreadable = [str(job["id"]) for job in unreadable if isinstance(job, Mapping) and "id" in job]
+    ids = (job.get("id") for job in unreadable if isinstance(job, Mapping))
+    table.unreadable = {_text(job_id, "id") for job_id in ids if isinstance(job_id, str | int | float)}
     if tree.get("bootId") == boot_id:  # the locks of an earlier life of this machine have ended with it
         _each(tree.get("locks"), "a lock", lambda lock: _take_lock(table, lock), told)
     _each(tree.get("runs"), "a run", lambda row: _take_run(table, row), told)

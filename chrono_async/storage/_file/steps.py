@@ -108,7 +108,8 @@ class Steps:
             with self._file.one_at_a_time(), self._file.locked():
                 self._refresh()
                 self._apply(calls, self._table)
-                self._commit()
+                if any(call.writes and call.error is None for call in calls):  # what is refused has changed nothing
+                    self._commit()
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers hear it and the worker lives on
             self._fail(calls, error)
 

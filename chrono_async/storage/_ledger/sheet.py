@@ -8,7 +8,6 @@ each job on the condition that nobody else has written it since it was read: its
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from ...errors import StorageCorruptError
 from ...models import JobRecord, RunRecord
 from .._table.shelf import Lock, Moment
 from .._table.table import Table
@@ -98,11 +97,7 @@ class Sheet(Generic[Row]):
         return None if floors == self._floors else floors
 
     def changes(self, job_ids: Iterable[str]) -> list[Change[Row]]:
-        """
-        Return what has become of these jobs, where it is something else, or has a row for the history.
-
-        `StorageCorruptError` where that would be written over what cannot be read.
-        """
+        """Return what has become of these jobs, where it is something else, or has a row for the history."""
         runs: dict[str, list[RunRecord]] = {}
         for run in self.table.history.since(self._known_runs):
             runs.setdefault(run.job_id, []).append(run)
@@ -112,8 +107,6 @@ class Sheet(Generic[Row]):
     def _change(self, job_id: str, runs: list[RunRecord]) -> Change[Row] | None:
         before, kept = self._stored.get(job_id), self._kept(job_id)
         row = None if kept is None else self._encode(job_id, kept)
-        if before is None and row is not None and job_id in self.table.unreadable:
-            raise StorageCorruptError.of(job_id)
         if before is None:
             return None if row is None else Change(job_id, 0, row, runs, kept)
         same = row == before.row and not runs

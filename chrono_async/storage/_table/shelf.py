@@ -79,6 +79,7 @@ class Shelf:
 
     def save(self, record: JobRecord) -> None:
         """Insert or overwrite; the lock, which lives beside the record, stays."""
+        self._refuse_unreadable(record.id)
         old = self.records.get(record.id)
         if old is not None and (old.token > record.token or old.revision > record.revision):
             self._raise_floors(old)
@@ -88,11 +89,16 @@ class Shelf:
 
     def get(self, job_id: str) -> JobRecord:
         """Return the table's own record, or raise `JobNotFoundError`; `StorageCorruptError` for an unreadable one."""
+        self._refuse_unreadable(job_id)
         try:
             return self.records[job_id]
         except KeyError:
-            is_there = job_id in self.unreadable
-            raise (StorageCorruptError.of(job_id) if is_there else JobNotFoundError(job_id)) from None
+            raise JobNotFoundError(job_id) from None
+
+    def _refuse_unreadable(self, job_id: str) -> None:
+        """Raise `StorageCorruptError` for a job that is there and cannot be read: nothing is put beside it."""
+        if job_id in self.unreadable and job_id not in self.records:
+            raise StorageCorruptError.of(job_id)
 
     def delete(self, job_id: str) -> None:
         """Forget record, lock and flights; tokens and revisions will still grow from where they were."""
@@ -117,6 +123,7 @@ class Shelf:
 
     def acquire(self, job_id: str, owner: str, ttl: timedelta, at: Moment) -> bool:
         """Take or extend the lock; False when somebody else's lives."""
+        self._refuse_unreadable(job_id)
         lock = self._living(job_id, at.boot)
         if lock is not None and lock.owner != owner:
             return False

@@ -50,6 +50,7 @@ class Table(Shelf):
         return Registered(now, verdict, existing.copy())
 
     def _create(self, record: JobRecord, now: datetime) -> JobRecord:
+        self._refuse_unreadable(record.id)
         self.records[record.id] = own = record.copy()
         own.revision = planning.next_revision(own, now, self.revision_floor)
         own.token = max(own.token, self.token_floor)
