@@ -13,7 +13,7 @@ from unittest import mock
 
 from chrono_async import InMemoryStorage, Misfire, Overlap, policies
 from chrono_async.claims import Granted, Release, Settled
-from chrono_async.engine import desk, loop, outcomes, planner, runner, state
+from chrono_async.engine import desk, loop, outcomes, planner, preemption, runner, state
 from chrono_async.engine.leases import LeaseKeeper
 from chrono_async.engine.loop import RunLoop
 from chrono_async.engine.runner import Runner
@@ -305,6 +305,15 @@ def _move_to_the_first(schedule: Any, fire_time: Any, claimed_at: Any, finished:
     return move if move.skipped is None or not move.queued else Move(move.skipped.first, queued=True)
 
 
+_upcoming = preemption._upcoming
+
+
+def _upcoming_though_paused(job: Any, record: Any, runs: Any) -> Any:
+    resumed = record.copy()
+    resumed.paused = False
+    return _upcoming(job, resumed, runs)
+
+
 MUTANTS: dict[str, Mutant] = {
     "a settle is not held against its token": Mutant(
         _instead(Table, "_settle", _settle_whoever_asks),
@@ -421,6 +430,11 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "QUEUE runs the earliest": Mutant(
         _instead(outcomes, "move_after_run", _move_to_the_first), frozenset({"overlaps_follow_their_policy"})
+    ),
+    "CANCEL_RUNNING cancels for a fire time of a paused job": Mutant(
+        _instead(preemption, "_upcoming", _upcoming_though_paused),
+        frozenset({"outcomes_tell_what_bodies_did"}),
+        on_rows=True,
     ),
 }
 """By what is wrong with it."""

@@ -7,10 +7,11 @@ from .mutants import MUTANTS, Mutant, seeds_until_noticed
 from .world import simulate
 from .worlds import RULES
 
-SEEDS = range(60)
+SEEDS = range(120)
 """Within so many worlds a mutant must be noticed."""
 
 SHOWN_BY = {
+    "CANCEL_RUNNING cancels for a fire time of a paused job": 100,
     "trust counts from the answer": 57,
     "an unanswered settle is forgotten": 31,
     "an unanswered claim is forgotten": 56,
