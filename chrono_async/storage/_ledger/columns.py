@@ -5,12 +5,13 @@ A batch of rows by its columns: what is done to value after value takes a step o
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+Row = Sequence[Any]
+"""The values of a job or a run, in the order of the table's columns."""
 Column = Sequence[Any]
+"""The values that all rows of the batch have in one place."""
 
 
-def changed_columns(
-    befores: Iterable[Column], rows: Iterable[Column], always: Collection[int] = ()
-) -> Mapping[int, Column]:
+def changed_columns(befores: Iterable[Row], rows: Iterable[Row], always: Collection[int] = ()) -> Mapping[int, Column]:
     """Return, by place, the columns in which any of the rows is not what it was before, and those of `always`."""
     sides = zip(zip(*befores, strict=True), zip(*rows, strict=True), strict=True)
     return {place: now for place, (was, now) in enumerate(sides) if now != was or place in always}
