@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import os
+import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,16 +19,25 @@ from redis.asyncio import Redis
 
 from chrono_async import IntervalSchedule, JobInfo, JobStatus, Missed, RunRecord, RunStatus
 from chrono_async.cli._demo_cluster_figures import count_cluster
+from chrono_async.cli._demo_cluster_worker import JOBS
 from chrono_async.cli._demo_figures import LoggedRun
 from tests import servers
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has those in its background ignore it
+from chrono_async.cli import main
+main()
+"""
+COMMAND = [sys.executable, "-c", PROGRAM, "demo"]
+PATIENCE = 110
+IDS = {job.job_id for job in JOBS}
 
 
 def play(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from chrono_async.cli import main; main()", "demo", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def figures_of(answer: subprocess.CompletedProcess[str]) -> Mapping[str, Mapping[str, Any]]:
@@ -42,15 +55,35 @@ def check(figures: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 @pytest.mark.long
-def test_in_a_sqlite_file_each_due_time_runs_once() -> None:
+def test_in_a_users_sqlite_file_each_due_time_runs_once_and_its_own_tables_are_left_alone(tmp_path: Path) -> None:
     """Which needs nothing but the extra `cli`. What is on a terminal are short lines and a table."""
-    told = play("--cluster", "--seconds", "6")
+    with closing(sqlite3.connect(tmp_path / "own.db")) as database:
+        database.execute("CREATE TABLE own (a)")
+        told = play("--cluster", "--storage", f"sqlite://{tmp_path}/own.db", "--seconds", "6")
+        left = database.execute("SELECT name FROM sqlite_master").fetchall()
     assert told.returncode == 0, told.stdout + told.stderr
+    assert left == [("own",)]
+    lines = [line.split() for line in told.stdout.splitlines()]
+    assert [line[-2:] for line in lines if line and line[0] in IDS] == [["0", "0"]] * len(IDS), told.stdout
     for words in ("killed with -9 in the middle of", "frozen in the middle of", "was refused", "asked to end"):
         assert told.stdout.count(words) == 1, told.stdout
     assert told.stdout.count(" over: its lease of 2 s had ended") == 2
     assert told.stdout.count("ended with exit code 0") == 1
     assert told.stdout.rstrip().endswith("Every due time ran once.")
+
+
+def test_without_a_storage_it_plays_in_a_folder_of_its_own_which_also_ctrl_c_removes(tmp_path: Path) -> None:
+    """The workers are started when the jobs are in the file."""
+    command = [*COMMAND, "--cluster"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as it:
+        assert it.stdout is not None
+        assert any("worker-d started" in line for line in it.stdout)
+        assert [path.name for path in tmp_path.glob("*/jobs.db")] == ["jobs.db"]
+        it.send_signal(signal.SIGINT)
+        assert it.wait(timeout=PATIENCE) == 130
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.long
