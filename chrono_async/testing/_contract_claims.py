@@ -8,9 +8,20 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from chrono_async import Clock, JobStatus, LeasingStorage, RunStatus
-from chrono_async.storage import ClaimRequest, Early, Gone, Granted, Held, Moved, Release, SettleVerdict
+from chrono_async.storage import (
+    ClaimRequest,
+    Early,
+    Gone,
+    Granted,
+    Held,
+    Moved,
+    Outcome,
+    PointerMove,
+    Release,
+    SettleVerdict,
+)
 
-from ._contract_steps import MINUTE, SECOND, Steps, job
+from ._contract_steps import MINUTE, SECOND, Steps, job, run_of
 
 
 class ComingDue(Steps):
@@ -109,6 +120,23 @@ class Claiming(Steps):
         assert isinstance(first[0], Granted)
         assert again == first
         assert (await leasing.get_job("a")).attempt == 1
+
+    async def test_a_claim_that_is_asked_again_does_not_take_what_was_resumed_meanwhile_for_its_own(
+        self, leasing: LeasingStorage, now: datetime
+    ) -> None:
+        """The answer tells the pointer as the claim left it: or the outcome would move the new one back."""
+        record, later = (await leasing.register(job("a", now))).record, now + 10 * MINUTE
+        request = await self.request(leasing, "a")
+        first = (await leasing.claim([request], "me/1", MINUTE)).verdicts
+        await leasing.set_paused("a")
+        assert await leasing.resume("a", revision=record.revision, next_run=later) is not None
+        (again,) = (await leasing.claim([request], "me/1", MINUTE)).verdicts
+        assert isinstance(again, Granted)
+        assert [again] == first
+        move = PointerMove(again.next_run, record.revision, now + MINUTE)
+        (settled,) = (await leasing.settle([Outcome(again.lease, run_of(again, now), move)])).settled
+        assert settled.verdict is SettleVerdict.DONE
+        assert (await leasing.get_job("a")).next_run == later
 
     async def test_a_claim_names_what_it_saw(self, leasing: LeasingStorage, now: datetime, ttl: timedelta) -> None:
         """Pointer and revision as they are, not paused, not removed, not before its time."""

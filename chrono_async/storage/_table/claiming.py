@@ -104,7 +104,7 @@ def _let_fly(record: JobRecord, request: ClaimRequest, terms: Terms) -> Due | No
 def regrant(record: JobRecord, request: ClaimRequest, owner: str) -> Granted | None:
     """Answer a claim that was asked again: what this owner holds already, if it is that."""
     if record.owner == owner and record.running == request.fire_time:
-        return _regrant_lease(record, owner)
+        return _regrant_lease(record, request, owner)
     for flight in record.flights:
         if flight.owner == owner and flight.fire_time == request.fire_time:
             lease = Lease(record.id, flight.token, owner)
@@ -112,11 +112,13 @@ def regrant(record: JobRecord, request: ClaimRequest, owner: str) -> Granted | N
     return None
 
 
-def _regrant_lease(record: JobRecord, owner: str) -> Granted:
+def _regrant_lease(record: JobRecord, request: ClaimRequest, owner: str) -> Granted:
+    """Answer with the pointer as the claim left it: whoever has resumed the job since may have set another."""
     lease, manual = Lease(record.id, record.token, owner), record.manual
     if manual is not None:
         return Granted(lease, manual.attempt, record.next_run, manual.tries, record.last_success, manual.arguments)
-    return Granted(lease, record.attempt, record.next_run, record.tries, record.last_success)
+    pointer = unless_spent(record, record, request.moves_to) if request.moves else request.next_run
+    return Granted(lease, max(1, record.attempt), pointer, record.tries, record.last_success)
 
 
 def holds(record: JobRecord, lease: Lease) -> bool:
