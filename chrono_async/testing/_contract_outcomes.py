@@ -17,6 +17,7 @@ from chrono_async.storage import (
     Outcome,
     PointerMove,
     Policies,
+    PortableStorage,
     Release,
     Settled,
     SettleVerdict,
@@ -199,6 +200,23 @@ class AtMostOnce(Steps):
         assert taken.attempt == 1
         (row,) = await leasing.list_runs("a")
         assert (row.status, row.fire_time) == (RunStatus.ABANDONED, now)
+
+    async def test_a_lost_run_is_written_down_though_another_has_had_its_lock(
+        self, leasing: LeasingStorage, clock: Clock, now: datetime, ttl: timedelta
+    ) -> None:
+        """
+        Who uses the eight methods took it over and gave it back: a look at what is due finds the run all the same.
+
+        Where a storage has no more than these methods, only the job's next claim will.
+        """
+        await leasing.register(job("a", now, options=Policies(recovery=Recovery.SKIP)))
+        request = (await self.request(leasing, "a"))._replace(moves=True, moves_to=now + MINUTE)
+        assert isinstance((await leasing.claim([request], "dead/1", ttl)).verdicts[0], Granted)
+        await self.until(clock, ttl + SECOND, lambda: leasing.acquire_lock("a", "old style", MINUTE))
+        await leasing.release_lock("a", "old style")
+        await leasing.due(now, now + SECOND)
+        lost = [] if isinstance(leasing, PortableStorage) else [RunStatus.ABANDONED]
+        assert [row.status for row in await leasing.list_runs("a")] == lost
 
     async def test_at_most_once_runs_are_counted_once(self, leasing: LeasingStorage, now: datetime) -> None:
         """By the claim that moves the pointer, towards `max_runs` too."""

@@ -131,10 +131,13 @@ class Shelf:
         return True
 
     def give_back(self, job_id: str, owner: str) -> None:
-        """Drop the lock, if it is this owner's."""
-        lock = self.locks.get(job_id)
-        if lock is not None and lock.owner == owner:
-            del self.locks[job_id]
+        """Drop the lock, if it is this owner's. What is left of a run that held the job before is to be found by it."""
+        lock, record = self.locks.get(job_id), self.records.get(job_id)
+        if lock is None or lock.owner != owner:
+            return
+        del self.locks[job_id]
+        if record is not None and record.owner is not None and record.owner != owner:
+            self.locks[job_id] = Lock(record.owner, 0.0)
 
     def _living(self, job_id: str, boot: float) -> Lock | None:
         lock = self.locks.get(job_id)
