@@ -96,9 +96,9 @@ class Lease:
         """Return how long it lasted by what had been granted until then."""
         return max((until for at, until in self.extensions if at <= moment), default=self.claim.until)
 
-    def extended_as_of(self, moment: float) -> float:
-        """Return when it was granted or extended last, until then."""
-        return max((at for at, _ in self.extensions if at <= moment), default=self.claim.at)
+    def measured_as_of(self, moment: float, ttl: float) -> float:
+        """Return from when it counts, by what had been granted until then: it may have been written later."""
+        return self.until_as_of(moment) - ttl
 
     @property
     def ran_out(self) -> bool:

@@ -46,7 +46,7 @@ class Claimed(NamedTuple):
     now: datetime
     """By the storage's clock."""
     until: float
-    """The end of the lease, in true time."""
+    """The end of the lease, in true time: by the clock that it was measured by, whatever that shows since."""
     again: bool = False
     reasked: bool = False
     """Whether the same owner had asked before, and had heard nothing."""

@@ -139,8 +139,8 @@ class _Asked:
     """Of each job the items, and the answers to them."""
     at: Moment | None = None
     """By what time it was judged."""
-    read_at: float = 0.0
-    """When, in true time, what it was judged by was so."""
+    read_at: float | None = None
+    """When, in true time, what it was judged by was so; None where it is only recalled."""
     written: set[str] = field(default_factory=set)
 
 
@@ -200,7 +200,7 @@ class LedgerClient(RecallingLedger[JobRow]):
         asked = _ASKED.get()
 
         def reading() -> Reading[JobRow]:
-            asked.read_at = self.network.loop.time()
+            asked.read_at = self._true_now()
             return self.server.read(job_ids, history=history)
 
         found: Reading[JobRow] = await self._ask(reading)
@@ -245,16 +245,19 @@ class LedgerClient(RecallingLedger[JobRow]):
         self.witness.as_of = None
 
     def _note_written(self, asked: _Asked, job_id: str, now: datetime) -> None:
-        """Note what was written of a job. A lease counts from the time by which it was granted, which was before."""
+        """Note what was written of a job. A lease counts from when it was judged, whatever the clock shows since."""
         if asked.verb not in NOTED or asked.at is None:
             return
         events, first = self.witness.history.events, len(self.witness.history.events)
         self._note_each(asked, asked.judged[job_id], now, is_written=True)
-        early = (now - asked.at.now).total_seconds()
+        early = (now - asked.at.now).total_seconds() if asked.read_at is None else self._true_now() - asked.read_at
         events[first:] = [
             event._replace(until=event.until - early) if type(event) in {Claimed, Renewed} else event
             for event in events[first:]
         ]
+
+    def _true_now(self) -> float:
+        return self.network.loop.time()
 
     def _note_each(self, asked: _Asked, told: Sequence[tuple[Any, Any]], now: datetime, *, is_written: bool) -> None:
         for item, answer in told:

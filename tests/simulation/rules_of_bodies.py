@@ -130,12 +130,12 @@ def _were_parted_by_a_set_clock(history: History, one: Lease | None, other: Leas
     if one is None or other is None:
         return False
     old, new = sorted((one, other), key=lambda lease: lease.claim.token)
-    return old is not new and history.was_set(old.extended_as_of(new.claim.at), new.claim.at)
+    return old is not new and history.was_set(old.measured_as_of(new.claim.at, history.ttl), new.claim.at)
 
 
 def _was_frozen(history: History, body: Body, lease: Lease, moment: float) -> bool:
-    trusted_until = lease.until_as_of(moment) - history.ttl
-    return bool(history.disturbances(body.began.who, trusted_until, moment, {"frozen"}))
+    since = lease.measured_as_of(moment, history.ttl)
+    return bool(history.disturbances(body.began.who, since, moment, {"frozen"}))
 
 
 def a_body_ends_before_its_lease(history: History) -> Iterator[Breach]:
@@ -211,7 +211,7 @@ def repeats_have_a_reason(history: History) -> Iterator[Breach]:
                 continue
             if before.how == "settled" and before.ended <= at:
                 yield Breach(at, job, f"{lease.claim.fire_time} had been settled already")
-            elif before.until > at and not history.was_set(before.extended_as_of(at), at):
+            elif before.until > at and not history.was_set(before.measured_as_of(at, history.ttl), at):
                 yield Breach(at, job, f"{lease.claim.fire_time} was granted to somebody already")
 
 

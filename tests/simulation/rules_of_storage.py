@@ -55,7 +55,7 @@ def leases_exclude_each_other(history: History) -> Iterator[Breach]:
         for earlier, later in pairwise(held):
             at = later.claim.at
             lives_on = earlier.ended > at and earlier.until_as_of(at) > at
-            if lives_on and not history.was_set(earlier.extended_as_of(at), at):
+            if lives_on and not history.was_set(earlier.measured_as_of(at, history.ttl), at):
                 yield Breach(at, job, f"token {later.claim.token} was granted while {earlier.claim.token} lived")
 
 

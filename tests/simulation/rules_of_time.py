@@ -194,9 +194,9 @@ def take_over_is_prompt(history: History) -> Iterator[Breach]:
 
 def _end_of(history: History, lease: Lease) -> float:
     """Return when the lease has ended at the latest, however the storage's clock was set."""
-    end = lease.until
+    end, since = lease.until, lease.claim.until - history.ttl
     for step in history.steps:
-        if lease.claim.at <= step.at <= end + history.poll:
+        if since <= step.at <= end + history.poll:
             end = max(end, step.at + history.poll + history.ttl)
     return end
 

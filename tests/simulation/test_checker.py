@@ -123,6 +123,9 @@ RUN = [
 SKIPPING = seen(0, "register", options=Policies(recovery=Recovery.SKIP))
 MOVED = [claimed(10, moves=True), seen(10, "claim", token=1, next_run=20, status=JobStatus.RUNNING, **HELD)]
 
+WRITTEN_LATE = claimed(12, until=16)
+"""What it was judged by had been read two seconds before, and its lease counts from there."""
+
 BREACHES: dict[str, list[Event]] = {
     "runs_belong_to_claims": [*BEGINNING, claimed(10), began(10.1, fire=20)],
     "fire_times_are_the_schedules": [*BEGINNING, claimed(12, fire=11)],
@@ -141,12 +144,18 @@ BREACHES: dict[str, list[Event]] = {
     "the_engine_has_no_defects": [*BEGINNING, Defect(1, "a service failed")],
     "repeats_have_a_reason": [*BEGINNING, *RUN, claimed(12, 2)],
     "no_lease_runs_out_by_itself": [*BEGINNING, claimed(10)],
+    "no_lease_runs_out_by_itself whatever the clock was before it was read": [
+        *BEGINNING, Stepped(9.5, 3600), WRITTEN_LATE,
+    ],
     "a_removed_job_ends_its_body": [
         *BEGINNING, claimed(10, until=30), began(10), changed(11, "delete_job"), Seen(11, "j", "delete_job", None),
         ended(15),
     ],
     "tokens_grow": [*BEGINNING, claimed(10, 5), claimed(17, 4)],
     "leases_exclude_each_other": [*BEGINNING, claimed(10), claimed(13, 2)],
+    "leases_exclude_each_other whatever the clock was before it was read": [
+        *BEGINNING, Stepped(9.5, 3600), WRITTEN_LATE, claimed(13, 2),
+    ],
     "stale_words_are_refused": [*BEGINNING, claimed(10), claimed(17, 2), settled(18, 1)],
     "only_what_was_written_is_repeated": [*BEGINNING, claimed(10), settled(11, verdict="repeated")],
     "what_was_written_is_known": [*BEGINNING, *RUN, claimed(17, 2, fire=20), settled(18, verdict="stale")],
@@ -344,6 +353,7 @@ def test_a_clock_that_was_set_long_ago_excuses_nothing(name: str) -> None:
 
 FROZEN = Fault(11, 17, "a1", "frozen")
 AHEAD, BACK = Stepped(12, 3600), [Stepped(1, 20), Stepped(2, 0)]
+SINCE_IT_WAS_READ = Stepped(11, 3600)
 AGAIN = [changed(12, "resume"), seen(12, "resume", next_run=10, runs=1, token=1, settled_token=1)]
 EXCUSED: dict[str, list[Event]] = {
     "bodies_keep_apart": [
@@ -373,7 +383,23 @@ EXCUSED: dict[str, list[Event]] = {
     "bodies_keep_apart unless the clock is set": [
         *BEGINNING, claimed(10), began(10), AHEAD, claimed(13, 2), began(13, 2, number=2), ended(14),
     ],
+    "leases_exclude_each_other unless the clock is set before it is written": [
+        *BEGINNING, SINCE_IT_WAS_READ, WRITTEN_LATE, claimed(13, 2),
+    ],
+    "repeats_have_a_reason unless the clock is set before it is written": [
+        *BEGINNING, SINCE_IT_WAS_READ, WRITTEN_LATE, claimed(13, 2),
+    ],
+    "bodies_keep_apart unless the clock is set before it is written": [
+        *BEGINNING, SINCE_IT_WAS_READ, WRITTEN_LATE, began(12), claimed(13, 2), began(13, 2, number=2), ended(14),
+    ],
     "no_lease_runs_out_by_itself unless the clock is set": [*BEGINNING, claimed(10), AHEAD],
+    "no_lease_runs_out_by_itself unless the clock is set before it is written": [
+        *BEGINNING, SINCE_IT_WAS_READ, WRITTEN_LATE,
+    ],
+    "take_over_is_prompt unless the clock is set back before it is written": [
+        BORN, CREATED, seen(0, "register"), Stepped(11, -1), claimed(12, who="b1", until=16), Lived(13, "b1", "died"),
+        claimed(20, 2),
+    ],
     "take_over_is_prompt unless the clock is set back": [
         BORN, CREATED, seen(0, "register"), claimed(10, who="b1"), Lived(12, "b1", "died"), Stepped(13, -3600),
         claimed(21, 2),
