@@ -22,11 +22,18 @@ def nothing_is_claimed_early(history: History) -> Iterator[Breach]:
     By the storage's clock, a claim is not granted before its fire time (I2).
 
     Where each instance goes by a clock of its own, by as much as these differ. What was asked for by hand was due then,
-    and what was granted once is granted again, whatever the clock shows since.
+    and what was granted once is granted again, whatever the clock shows since. So is what was judged on rows that had
+    been read when it was due, and written when the clock had been set back.
     """
     for claim in history.of(Claimed):
-        if not (claim.manual or claim.again) and claim.fire_time - claim.now > history.skew:
+        if not (claim.manual or claim.again) and claim.fire_time - _judged(history, claim) > history.skew:
             yield Breach(claim.at, claim.job, f"{claim.fire_time} was claimed at {claim.now}")
+
+
+def _judged(history: History, claim: Claimed) -> datetime:
+    """Return by what time it was judged, the later one if the clock has been set since it was read."""
+    read = claim.until - history.ttl
+    return max(claim.now, history.wall(read)) if history.was_set(read, claim.at) else claim.now
 
 
 def tokens_grow(history: History) -> Iterator[Breach]:

@@ -137,6 +137,12 @@ BREACHES: dict[str, list[Event]] = {
     ],
     "a_stopped_instance_is_silent": [*BEGINNING, Lived(5, "a1", "stopped"), Called(6, "a1", "claim")],
     "nothing_is_claimed_early": [*BEGINNING, claimed(9.9)],
+    "nothing_is_claimed_early by the clock when it was read": [
+        *BEGINNING, Stepped(5, 0.7), Stepped(9.5, 0), claimed(9.9, until=15.2),
+    ],
+    "nothing_is_claimed_early by the clock when it was read, which had just been set back": [
+        *BEGINNING, Stepped(5, 1), Stepped(9.15, 0), claimed(9.9, until=15.2),
+    ],
     "records_are_well_formed": [*BEGINNING, seen(1, owner="a/1")],
     "all_is_well_in_the_end": [*BEGINNING],
     "peace_is_punctual": [BORN, CREATED, seen(1, next_run=70, options=Policies(misfire=Misfire.FIRE_ALL))],
@@ -378,6 +384,9 @@ EXCUSED: dict[str, list[Event]] = {
         claimed(13, 2), began(13, 2, number=2), ended(14),
     ],
     "nothing_is_claimed_early by hand": [*BEGINNING, claimed(9.9, manual=True)],
+    "nothing_is_claimed_early unless the clock is set back before it is written": [
+        *BEGINNING, Stepped(5, 1), Stepped(9.5, 0), claimed(9.9, until=15.2),
+    ],
     "leases_exclude_each_other unless the clock is set": [*BEGINNING, claimed(10), AHEAD, claimed(13, 2)],
     "repeats_have_a_reason unless the clock is set": [*BEGINNING, claimed(10), AHEAD, claimed(13, 2)],
     "bodies_keep_apart unless the clock is set": [

@@ -38,6 +38,7 @@ REGRESSIONS = [
     (1452, IN_MEMORY),  # a run was cut short for the time that had gone by until its claim was answered
     (4022, IN_MEMORY),  # a run loop slept by the time of a storage whose clock was behind for a moment
     (700439, ON_ROWS),  # an outcome written before was asked about together with another of its job
+    (800021, ON_ROWS),  # the clock was set back after a claim had been judged, and before it was written
     (800393, ON_ROWS),  # the clock was set after a claim had been judged, and before it was written
     (800510, ON_ROWS),  # the same, and its body went on as long as it may
     (22, WITH_EIGHT_METHODS),
