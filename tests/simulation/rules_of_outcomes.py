@@ -12,7 +12,7 @@ from chrono_async import JobRecord, Overlap
 
 from .breach import Breach, Lease, is_set, leases
 from .history import Advanced, Claimed, History, Released, Seen, Settled, Traits
-from .rules_of_bodies import Body, bodies_by_token, bodies_of
+from .rules_of_bodies import LONG_PAUSE, Body, bodies_by_token, bodies_of
 
 _MOST_DEATHS = 3
 """An occurrence of which so many processes have died is given up."""
@@ -88,7 +88,8 @@ def failures_are_tried_again(history: History) -> Iterator[Breach]:
     A try that fails is followed by another after its pause, here or elsewhere, until as many have failed as may (I8).
 
     One that returned is followed by none. Whose process dies, or whose run is cut and given back, leaves the tries that
-    it has made uncounted. What a scheduled run has behind it is lost if the pointer was set meanwhile.
+    it has made uncounted. What a scheduled run has behind it is lost if the pointer was set meanwhile. A pause may be
+    of another length if the storage's clock was set and whoever measured it had not heard of that.
     """
     tries = bodies_by_token(history)
     for job, events in history.by_job.items():
@@ -97,7 +98,7 @@ def failures_are_tried_again(history: History) -> Iterator[Breach]:
         moves = [event.at for event in events if is_set(event) or (type(event) is Advanced and event.done)]
         for lease in leases(events):
             claim, mine = lease.claim, tries.get((job, lease.claim.token), [])
-            name = (lease.life, claim.fire_time, claim.manual)
+            name = (None if claim.manual else lease.life, claim.fire_time, claim.manual)
             before = kept.get(name, _Kept(0, 0, None, claim.at))
             if not claim.manual and any(before.since <= at <= claim.at for at in moves):
                 before = before._replace(least=0, last=None)
@@ -144,8 +145,14 @@ def _of_tries(history: History, before: _Kept, mine: Sequence[Body], traits: Tra
         began, pause = later.began, later.began.at - earlier.ended
         if earlier.how == "returned":
             yield Breach(began.at, began.job, f"{began.fire_time} was tried again, though its body had returned")
-        elif pause < traits.pause - slack and not history.was_set(earlier.ended, began.at):
+        elif pause < traits.pause - slack and not history.was_set(_heard(history, earlier), began.at):
             yield Breach(began.at, began.job, f"{began.fire_time} was tried again after {pause:.3f} s")
+
+
+def _heard(history: History, body: Body) -> float:
+    """Return since when, at the latest, the process of a body had known the time by which it then measured a pause."""
+    who, end = body.began.who, body.ended
+    return end - (LONG_PAUSE if history.disturbances(who, end - LONG_PAUSE, end) else history.poll + _HAIR)
 
 
 def poison_is_given_up(history: History) -> Iterator[Breach]:

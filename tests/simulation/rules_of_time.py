@@ -20,6 +20,8 @@ _PLACES, _HAIR = 3, 0.1
 """How many run at a time on an instance that is bounded, and by how many seconds their places outlast their leases."""
 _MOST_CALLS = 80
 """How often a process may call the storage within a second; a verb made of eight methods is up to four calls."""
+_CALLS_OF_A_VERB = 3
+"""And how often for a verb that a user calls: it asks the time, reads and writes."""
 
 
 def all_is_well_in_the_end(history: History) -> Iterator[Breach]:
@@ -240,11 +242,12 @@ def _has_function(history: History, who: str, job: str) -> bool:
 
 
 def nobody_spins(history: History) -> Iterator[Breach]:
-    """A process asks the storage for a reason, not as fast as it can (I25)."""
+    """A process asks the storage for a reason, such as its users have, not as fast as it can (I25)."""
     calls = Counter((call.who, int(call.at)) for call in history.of(Called))
-    most = _MOST_CALLS * (4 if history.has_eight_methods else 1)
+    asked = Counter((verb.who, int(verb.at)) for verb in history.of(Asked) if not verb.answer)
     for (who, second), count in calls.items():
-        if count > most:
+        most = _MOST_CALLS + _CALLS_OF_A_VERB * asked[who, second]
+        if count > most * (4 if history.has_eight_methods else 1):
             yield Breach(second, "", f"{who} called the storage {count} times within a second")
 
 

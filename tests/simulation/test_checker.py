@@ -12,6 +12,7 @@ from .checker import LEASING, check
 from .history import (
     START,
     Advanced,
+    Asked,
     Began,
     Called,
     Changed,
@@ -238,6 +239,10 @@ BREACHES: dict[str, list[Event]] = {
         *BEGINNING, claimed(10), began(10), failed(11), released(11), claimed(12, 2), released(12, 2),
         claimed(13, 3), began(13, 3, number=2), failed(14, 3, number=2), began(15, 3, number=3),
     ],
+    "failures_are_tried_again after a pause by a clock that it had heard of": [
+        *BEGINNING, claimed(10), began(10), Stepped(8.5, 3600), failed(11), released(11), claimed(11.2, 2),
+        began(11.2, 2, number=2),
+    ],
     "failures_are_tried_again after a pause": [
         *BEGINNING, claimed(10), began(10), failed(11), began(11.3, number=2),
     ],
@@ -383,6 +388,9 @@ EXCUSED: dict[str, list[Event]] = {
         BORN, CREATED, seen(0, "register", options=Policies(overlap=Overlap.ALLOW)), claimed(10), began(10),
         claimed(13, 2), began(13, 2, number=2), ended(14),
     ],
+    "nobody_spins when users ask for much": [
+        *BEGINNING, *[Asked(5, "a1", "j", "resume", "")] * 10, *[Called(5 + n / 1000, "a1", "due") for n in range(100)],
+    ],
     "nothing_is_claimed_early by hand": [*BEGINNING, claimed(9.9, manual=True)],
     "nothing_is_claimed_early unless the clock is set back before it is written": [
         *BEGINNING, Stepped(5, 1), Stepped(9.5, 0), claimed(9.9, until=15.2),
@@ -484,6 +492,15 @@ EXCUSED: dict[str, list[Event]] = {
     "failures_are_tried_again at once when the job is rescheduled": [
         *BEGINNING, claimed(10), began(10), failed(11), released(11), changed(11.1, "reschedule"), claimed(11.2, 2),
         began(11.2, 2, number=2),
+    ],
+    "failures_are_tried_again at once by a clock that it had not heard of": [
+        *BEGINNING, claimed(10), began(10), Stepped(10.8, 3600), failed(11), released(11), claimed(11.2, 2),
+        began(11.2, 2, number=2),
+    ],
+    "failures_are_tried_again by hand though the job is resumed while the clock is behind": [
+        *BACK, *BEGINNING, claimed(10, manual=True), began(10, manual=True), failed(11), released(11),
+        changed(12, "resume"), claimed(14, 2, manual=True), began(14, 2, number=2, manual=True),
+        failed(15, 2, number=2), settled(15, 2, status="failed", error="JobFailedError: no", manual=True),
     ],
     "failures_are_tried_again but for poison": [
         *BEGINNING, claimed(10), settled(10, status="failed", error="PoisonedError: it"),

@@ -41,6 +41,8 @@ REGRESSIONS = [
     (800021, ON_ROWS),  # the clock was set back after a claim had been judged, and before it was written
     (800393, ON_ROWS),  # the clock was set after a claim had been judged, and before it was written
     (800510, ON_ROWS),  # the same, and its body went on as long as it may
+    (807278, ON_ROWS),  # a retry's pause was measured by a clock that had been set, which was not known yet
+    (810374, ON_ROWS),  # who had stood still did at once what users had asked for meanwhile
     (22, WITH_EIGHT_METHODS),
     (29, WITH_EIGHT_METHODS),
     (42, WITH_EIGHT_METHODS),
