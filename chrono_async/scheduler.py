@@ -164,8 +164,9 @@ class AsyncScheduler(JobDecorators):
         """
         Add a job with any schedule. See `JobOptions` for what can be said of it.
 
-        `JobAlreadyExistsError` if this instance has a job of that id, unless `replace`; one that only the storage knows
-        is joined: it keeps its next run and its counters unless its schedule was declared differently.
+        `JobAlreadyExistsError` if this instance has a job of that id, unless `replace` or it was removed elsewhere; one
+        that only the storage knows is joined: it keeps its next run and its counters unless its schedule was declared
+        differently.
         """
         return await self._desk.add(read_job(id, name, func, schedule, options), replace=replace)
 

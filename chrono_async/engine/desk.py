@@ -70,13 +70,25 @@ class Desk:
     async def add(self, new: NewJob, *, replace: bool = False) -> JobInfo:
         """Register the job in the storage, and keep its function here."""
         adding = self._state.adding
-        if not replace and (new.id in self._state.registry or new.id in adding):
+        if not replace and new.id in adding:
             raise JobAlreadyExistsError(new.id)
         adding.add(new.id)
         try:
+            if not replace and new.id in self._state.registry and await self._is_kept(new.id):
+                raise JobAlreadyExistsError(new.id)
             return await self._add(new)
         finally:
             adding.discard(new.id)
+
+    async def _is_kept(self, job_id: str) -> bool:
+        """Ask whether the storage has a job of this instance still; without an answer it has."""
+        try:
+            await self._state.door.ask(self._state.door.storage.get_job(job_id), reads=True)
+        except JobNotFoundError:  # another instance has removed it
+            return False
+        except StorageError:
+            return True
+        return True
 
     async def _add(self, new: NewJob) -> JobInfo:
         state = self._state

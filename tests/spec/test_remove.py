@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from chrono_async import AsyncScheduler, InMemoryStorage, JobNotFoundError, StorageError
+from chrono_async import AsyncScheduler, InMemoryStorage, JobAlreadyExistsError, JobNotFoundError, StorageError
 from chrono_async.testing import Fault, FaultyStorage, Recorder
 
 
@@ -65,6 +65,32 @@ async def test_the_id_is_free_again_and_begins_anew(sim):
         assert (info.run_count, info.next_run) == (0, sim.now + timedelta(seconds=30))
         await sim.advance(30)
     assert len(recorder.runs) == 3
+
+
+async def test_so_it_is_when_another_instance_has_removed_the_job(sim):
+    """Of several workers behind one address, one is asked to remove a job and another to add it again."""
+    storage, recorder = InMemoryStorage(clock=sim.clock), Recorder(sim.clock)
+    async with (
+        AsyncScheduler(storage=storage, clock=sim.clock) as a,
+        AsyncScheduler(storage=storage, clock=sim.clock) as b,
+    ):
+        await a.add_interval_job("beat", "", work, 10)
+        await b.remove_job("beat")
+        added = await a.add_interval_job("beat", "", recorder.job, 20)
+        assert await b.get_job("beat") == added
+        with pytest.raises(JobAlreadyExistsError):
+            await a.add_interval_job("beat", "", work, 10)
+        await sim.advance(60)
+    assert [run.fire_time for run in recorder.runs] == [added.next_run + timedelta(seconds=n) for n in (0, 20, 40)]
+
+
+async def test_while_the_storage_does_not_say_so_the_id_is_taken(sim):
+    """Whoever adds a job twice hears of that, and not of the storage's troubles."""
+    storage = FaultyStorage(InMemoryStorage(clock=sim.clock), {("get_job", 0): Fault.REFUSED})
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", work, 10)
+        with pytest.raises(JobAlreadyExistsError):
+            await s.add_interval_job("beat", "", work, 10)
 
 
 async def test_a_removal_that_fails_changes_nothing(sim):
