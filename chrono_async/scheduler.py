@@ -20,10 +20,12 @@ from .engine import (
     Settings,
     State,
     ThreadSafe,
+    check_text,
     make_instance_id,
     read_job,
     stop_on_signals,
     take_health,
+    to_rows,
     wait_for_result,
     warn_if_one_of_several,
 )
@@ -217,19 +219,19 @@ class AsyncScheduler(JobDecorators):
 
     async def remove_job(self, job_id: str) -> None:
         """Forget the job everywhere, and cancel its run."""
-        await self._desk.remove(job_id)
+        await self._desk.remove(_job_id(job_id))
 
     async def pause_job(self, job_id: str) -> JobInfo:
         """Keep the job from running until it is resumed; a run that is going ends as it would."""
-        return await self._desk.pause(job_id)
+        return await self._desk.pause(_job_id(job_id))
 
     async def resume_job(self, job_id: str) -> JobInfo:
         """Let a paused job run again: its next run counts from now; a one-shot keeps its time, even one gone by."""
-        return await self._desk.resume(job_id)
+        return await self._desk.resume(_job_id(job_id))
 
     async def reschedule_job(self, job_id: str, schedule: Schedule) -> JobInfo:
         """Give the job another schedule, from now on and everywhere; it outlives restarts that declare the old one."""
-        return await self._desk.reschedule(job_id, schedule)
+        return await self._desk.reschedule(_job_id(job_id), schedule)
 
     async def trigger_job(
         self, job_id: str, *, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None
@@ -240,11 +242,11 @@ class AsyncScheduler(JobDecorators):
         `args` and `kwargs`, what JSON can hold, take the place of the job's own. One request waits at a time: a second
         one joins it. Works for a job whose function lives elsewhere.
         """
-        return await self._desk.trigger(job_id, args, kwargs)
+        return await self._desk.trigger(_job_id(job_id), args, kwargs)
 
     async def get_job(self, job_id: str) -> JobInfo:
         """Return the job as it stands in the storage; `JobNotFoundError` if it is not there."""
-        return await self._desk.get(job_id)
+        return await self._desk.get(_job_id(job_id))
 
     async def list_jobs(self) -> list[JobInfo]:
         """Return all jobs of the storage, those of other instances too."""
@@ -260,7 +262,9 @@ class AsyncScheduler(JobDecorators):
         when the job is not there, or is removed meanwhile; `RunNotFoundError` when the named run is not to come any
         more, and the history does not tell how it ended.
         """
-        return await wait_for_result(self._state, job_id, run_id, _optional(timeout, "timeout"))
+        if run_id is not None:
+            check_text(run_id, "a run's id")
+        return await wait_for_result(self._state, _job_id(job_id), run_id, _optional(timeout, "timeout"))
 
     # ── what goes on ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -270,6 +274,9 @@ class AsyncScheduler(JobDecorators):
 
         `offset` leaves out as many of them, to read on where a page has ended.
         """
+        if job_id is not None:
+            _job_id(job_id)
+        limit, offset = to_rows(limit, "limit"), to_rows(offset, "offset")
         call = self._state.door.storage.list_runs(job_id, limit=limit, offset=offset)
         return RunList(await self._state.door.ask(call, reads=True))
 
@@ -296,6 +303,10 @@ class AsyncScheduler(JobDecorators):
     def threadsafe(self) -> ThreadSafe:
         """The way in from other threads."""
         return ThreadSafe(None if self._session is None or self._session.is_over else self._session.loop)
+
+
+def _job_id(job_id: str) -> str:
+    return check_text(job_id, "a job's id")
 
 
 def _poll_interval(given: Duration | None, alias: Duration | None) -> timedelta:

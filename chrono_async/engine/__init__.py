@@ -4,7 +4,7 @@ How it runs: the loop, the poller, the lease keeper, the runner and the settler.
 
 from .context import RunContext, current_run
 from .declarations import Declarations
-from .desk import Desk, NewJob, read_job
+from .desk import Desk, NewJob, check_text, read_job, to_rows
 from .health import Health, take_health
 from .session import Session
 from .settings import LeaderElection, Settings, make_instance_id
@@ -25,11 +25,13 @@ __all__ = [
     "Settings",
     "State",
     "ThreadSafe",
+    "check_text",
     "current_run",
     "make_instance_id",
     "read_job",
     "stop_on_signals",
     "take_health",
+    "to_rows",
     "wait_for_result",
     "warn_if_one_of_several",
 ]

@@ -15,6 +15,7 @@ from ..durations import Duration
 from ..errors import (
     EmptyJobIDError,
     InvalidDelayError,
+    InvalidOptionError,
     JobAlreadyExistsError,
     JobNotFoundError,
     ScheduleError,
@@ -32,6 +33,7 @@ from .state import State
 _logger = logging.getLogger("chrono_async")
 
 _TRIES = 20
+_MOST_ROWS = 2**31 - 1
 
 
 class NewJob(NamedTuple):
@@ -46,13 +48,25 @@ class NewJob(NamedTuple):
 
 def read_job(job_id: str, name: str, func: JobFunc, schedule: Schedule, options: JobOptions) -> NewJob:
     """Check what a user gave; nothing is changed yet."""
-    for what, text in (("id", job_id), ("name", name)):
-        if not isinstance(text, str):
-            raise TypeError(f"a job's {what} must be a string, not {text!r}")
-    if not job_id:
+    check_text(name, "a job's name")
+    if not check_text(job_id, "a job's id"):
         raise EmptyJobIDError
     read = read_options(options)
     return NewJob(job_id, name, check_func(func, read.local), _check_schedule(schedule), read)
+
+
+def check_text(text: object, what: str) -> str:
+    """Return what has to be text, before a storage is asked that would call it a failure of its own."""
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be a string, not {text!r}")
+    return text
+
+
+def to_rows(number: object, option: str) -> int:
+    """Return a number of rows, so large at most that every storage can count them."""
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise InvalidOptionError(option, number, "must be a whole number, zero or more")
+    return min(number, _MOST_ROWS)
 
 
 def _check_schedule(schedule: Schedule) -> Schedule:

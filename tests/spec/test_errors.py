@@ -6,8 +6,10 @@ import pytest
 
 import chrono_async
 from chrono_async import (
+    AsyncScheduler,
     ChronoError,
     EmptyJobIDError,
+    IntervalSchedule,
     InvalidCronExprError,
     InvalidDelayError,
     InvalidIntervalError,
@@ -78,3 +80,28 @@ def test_messages_name_the_value_that_is_wrong():
     assert str(JobNotFoundError("report")) == "no job has the id 'report'"
     assert "'report'" in str(JobAlreadyExistsError("report"))
     assert str(EmptyJobIDError()) == "a job's id must not be empty"
+
+
+VERBS = {
+    "remove": lambda s, job_id: s.remove_job(job_id),
+    "pause": lambda s, job_id: s.pause_job(job_id),
+    "resume": lambda s, job_id: s.resume_job(job_id),
+    "reschedule": lambda s, job_id: s.reschedule_job(job_id, IntervalSchedule(60)),
+    "trigger": lambda s, job_id: s.trigger_job(job_id),
+    "get": lambda s, job_id: s.get_job(job_id),
+    "wait": lambda s, job_id: s.wait_for_job(job_id),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("wrong", [None, 5, b"report", ["report"]])
+async def test_an_id_that_is_no_text_is_refused_before_a_storage_is_asked(sim, verb, wrong):
+    """Each of them would say something else of it, or fall over it."""
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(TypeError, match="a job's id must be a string, not"):
+            await VERBS[verb](s, wrong)
+        if wrong is not None:
+            with pytest.raises(TypeError, match="a job's id must be a string, not"):
+                await s.list_runs(wrong)
+            with pytest.raises(TypeError, match="a run's id must be a string, not"):
+                await s.wait_for_job("report", run_id=wrong)

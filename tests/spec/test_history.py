@@ -4,7 +4,9 @@ The history: what has become of a job's fire times, the newest first.
 
 from datetime import timedelta
 
-from chrono_async import AsyncScheduler, InMemoryStorage, RunStatus
+import pytest
+
+from chrono_async import AsyncScheduler, InMemoryStorage, InvalidOptionError, RunStatus
 from chrono_async.testing import Fault, FaultyStorage, Recorder
 
 
@@ -46,6 +48,24 @@ async def test_without_a_job_all_are_listed_and_only_so_many(sim):
         assert {run.job_id for run in await s.list_runs("a")} == {"a"}
         assert len(await s.list_runs("a", limit=2)) == 2
         assert await s.list_runs("nobody") == []
+
+
+@pytest.mark.parametrize("wrong", [None, "10", 2.5, True, -1])
+@pytest.mark.parametrize("option", ["limit", "offset"])
+async def test_a_page_that_cannot_be_is_its_askers_mistake_and_not_the_storages(sim, option, wrong):
+    """What comes in by a query string must not make a health check fail."""
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(InvalidOptionError, match=rf"{option}={wrong!r}: must be a whole number, zero or more"):
+            await s.list_runs(**{option: wrong})
+        assert s.health().ok
+
+
+async def test_a_page_may_be_asked_for_that_is_larger_than_any_storage(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("once", "", work, 1)
+        await s.wait_for_job("once")
+        assert len(await s.list_runs(limit=2**70)) == 1
+        assert await s.list_runs(limit=2**70, offset=2**70) == []
 
 
 async def test_it_is_kept_to_a_bound(sim):
