@@ -116,7 +116,8 @@ class StorageDoor:
         self.error = str(error)
         if self.failures == 1:
             self._failing_since = asyncio.get_running_loop().time()
-            _logger.warning("%s; trying again until it answers", error)
+            is_tried_again = self.home is not None  # by the tasks of a scheduler that runs
+            _logger.warning("%s; trying again until it answers" if is_tried_again else "%s", error)
             self._bus.tell(StorageFailing(self._time.now(), error))
         return error
 

@@ -20,9 +20,10 @@ from chrono_async import (
     RunStatus,
     SchedulerRunningError,
     SchedulerStoppedError,
+    StorageError,
     current_run,
 )
-from chrono_async.testing import YieldingStorage
+from chrono_async.testing import Fault, FaultyStorage, YieldingStorage
 
 
 async def work():
@@ -88,6 +89,30 @@ async def test_a_start_that_failed_can_be_repeated(sim):
     await s.start()
     assert (await s.get_job("odd")).next_run == sim.now + timedelta(hours=1)
     await s.stop()
+
+
+async def test_a_start_while_the_storage_is_down_says_so_and_can_be_repeated(sim, caplog):
+    """What was declared waits for the next start; and nobody claims to be trying meanwhile."""
+    storage = FaultyStorage(InMemoryStorage(clock=sim.clock), {("due", 0): Fault.REFUSED})
+    s = AsyncScheduler(storage=storage, clock=sim.clock)
+    s.interval(60, id="beat")(work)
+    with pytest.raises(StorageError):
+        await s.start()
+    assert not s.is_running
+    assert "trying again" not in caplog.text
+    async with s:
+        assert (await s.get_job("beat")).next_run == sim.now + timedelta(minutes=1)
+
+
+async def test_one_without_declared_jobs_starts_all_the_same_and_the_first_that_is_added_hears_of_it(sim, caplog):
+    storage = FaultyStorage(InMemoryStorage(clock=sim.clock), {("due", 0): Fault.REFUSED})
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        with pytest.raises(StorageError):
+            await s.add_interval_job("beat", "", work, 60)
+        assert "trying again" in caplog.text
+        await sim.advance(30)
+        await s.add_interval_job("beat", "", work, 60)
+        assert s.health().ok
 
 
 async def test_a_scheduler_that_does_not_run_cannot_be_stopped(sim):
