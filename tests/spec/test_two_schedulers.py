@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chrono_async import AsyncScheduler, InMemoryStorage, JobRecord, OneShotSchedule
+from chrono_async import AsyncScheduler, InMemoryStorage, IntervalSchedule, JobRecord, JobStatus, OneShotSchedule
 from chrono_async.events import JobUnknown
 from chrono_async.testing import Recorder, YieldingStorage
 
@@ -96,6 +96,46 @@ async def test_name_and_options_follow_the_latest_declaration(sim, storage):
     async with AsyncScheduler(storage=storage, clock=sim.clock) as b:
         info = await b.add_interval_job("beat", "new", work, 60, tags=["new"])
     assert (info.name, info.tags, info.next_run) == ("new", ("new",), before.next_run)
+
+
+async def test_while_two_versions_run_a_run_goes_by_the_options_of_the_code_that_runs_it(sim, storage):
+    """What is done with a function is said where the function is."""
+    old, new = (AsyncScheduler(storage=storage, clock=sim.clock) for _ in range(2))
+    for s, timeout in ((old, 5), (new, 15)):
+        await s.add_interval_job("slow", "", sim.sleep, 3600, args=(10,), timeout=timeout)
+    statuses = []
+    for s in (old, new):
+        async with s:
+            result = await s.wait_for_job("slow", run_id=await s.trigger_job("slow"))
+        statuses.append(result.status)
+    assert statuses == [JobStatus.FAILED, JobStatus.COMPLETED]
+
+
+async def test_how_many_runs_there_are_is_what_was_declared_last(sim, storage):
+    recorder = Recorder(sim.clock)
+    async with (
+        AsyncScheduler(storage=storage, clock=sim.clock) as old,
+        AsyncScheduler(storage=storage, clock=sim.clock) as new,
+    ):
+        await old.add_interval_job("beat", "", recorder.job, 60)
+        await new.add_interval_job("beat", "", recorder.job, 60, max_runs=2)
+        await sim.advance(600)
+    assert len(recorder.runs) == 2
+
+
+async def test_a_job_that_has_had_its_runs_has_more_when_it_is_rescheduled_and_not_when_they_are_declared(sim, storage):
+    """As a finished one-shot, it stays finished: a deployment alone begins nothing anew."""
+    recorder = Recorder(sim.clock)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", recorder.job, 60, max_runs=2)
+        await sim.advance(600)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", recorder.job, 60, max_runs=5)
+        await sim.advance(600)
+        assert len(recorder.runs) == 2
+        await s.reschedule_job("beat", IntervalSchedule(60))
+        await sim.advance(600)
+        assert len(recorder.runs) == 5
 
 
 async def test_a_finished_one_shot_does_not_run_again(sim, storage):
