@@ -215,3 +215,17 @@ async def test_instances_are_known_to_each_other(sim):
     assert instances["b"].jobs == {"beat"}
     assert instances["b"].started == begin
     assert instances["b"].seen > begin
+
+
+async def test_one_that_has_stopped_is_listed_for_ten_minutes(sim):
+    """When it was last seen says that it is gone."""
+    storage = InMemoryStorage(clock=sim.clock)
+    desk = AsyncScheduler(storage=storage, clock=sim.clock)
+    async with AsyncScheduler(storage=storage, clock=sim.clock, instance_id="worker"):
+        await sim.advance(1)
+    (gone,) = await desk.list_instances()
+    assert gone.instance_id == "worker"
+    await sim.until(gone.seen + timedelta(minutes=10))
+    assert await desk.list_instances() == [gone]
+    await sim.advance(1)
+    assert await desk.list_instances() == []
