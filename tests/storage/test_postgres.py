@@ -855,6 +855,14 @@ def test_options_that_cannot_be_are_refused_at_once(options: dict[str, float]) -
         PostgresStorage("postgresql:///", **options)  # type: ignore[arg-type]
 
 
+async def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
+    """The system's own words, such as "No such file or directory", do not say where."""
+    storage = PostgresStorage("postgresql://app:secret@/jobs?host=/nowhere/at/all")
+    with pytest.raises(StorageError, match=r"FileNotFoundError.*/nowhere/at/all") as caught:
+        await storage.list_jobs()
+    assert "secret" not in str(caught.value)
+
+
 def test_what_is_neither_a_dsn_nor_a_pool_is_refused() -> None:
     """A connection is no pool: two calls at once would need two."""
     with pytest.raises(InvalidOptionError, match="dsn_or_pool"):

@@ -162,7 +162,13 @@ class Connections:
         except (*_DRIVERS_ERRORS, *_OF_A_BAD_DSN) as error:
             if isinstance(error, asyncpg.UndefinedTableError):
                 self._begin_anew()
-            raise StorageError(f"postgres: {type(error).__name__}: {error}") from error
+            raise StorageError(f"postgres: {type(error).__name__}: {error}{self._where(error)}") from error
+
+    def _where(self, error: Exception) -> str:
+        """Return where a server was looked for that the system did not find: its own words mostly do not say."""
+        if self._dsn is None or not isinstance(error, OSError):
+            return ""
+        return f" ({without_password(self._dsn)})"
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
