@@ -69,7 +69,7 @@ def _kind_of(url: str) -> tuple[Kind, tuple[str, ...]]:
 
 
 def _refuse_other_schemes(url: str) -> str:
-    if "://" in url:
+    if not url or "://" in url:
         raise InvalidOptionError(
             "url", without_password(url), f"unsupported: use memory:, {':, '.join(_KINDS)}: or a path"
         )

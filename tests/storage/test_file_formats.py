@@ -113,6 +113,12 @@ def test_locks_end_with_a_reboot() -> None:
     assert again.locks == {}
 
 
+@pytest.mark.parametrize("ending", ["db", "sqlite", "sqlite3"])
+def test_who_gives_it_a_sqlite_file_hears_what_takes_one(tmp_path: Path, ending: str) -> None:
+    with pytest.raises(InvalidOptionError, match=r"SQLiteStorage\(path\) or 'sqlite:<path>'"):
+        FileStorage(tmp_path / f"jobs.{ending}")
+
+
 @pytest.mark.parametrize("ending", [".txt", "", ".yaml.gz", ".toml"])
 def test_another_ending_is_unsupported(tmp_path: Path, ending: str) -> None:
     """Said at once, not at the first save."""

@@ -304,6 +304,12 @@ def test_a_url_of_no_storage_is_unsupported(url: str) -> None:
         open_storage(url)
 
 
+def test_an_empty_url_is_shown_as_such() -> None:
+    """It comes of a variable that is not set, and is not the folder that one is in."""
+    with pytest.raises(InvalidOptionError, match=r"^url='': unsupported: use memory:, .* or a path"):
+        open_storage("")
+
+
 def test_options_that_storages_share_are_handed_on(tmp_path: Path) -> None:
     """With a URL from a configuration one may not know whose they are."""
     storage = open_storage(f"sqlite:{tmp_path}/a.db", namespace="billing", history=7)

@@ -47,9 +47,13 @@ class Codec:
         return self.format.encode(tree_of(table, boot_id(), unreadable, self.format.escaped))
 
 
+_OF_SQLITE = {".db", ".sqlite", ".sqlite3"}
+
+
 def _format_of(path: Path) -> Format:
     try:
         return FORMATS[path.suffix.lower()]
     except KeyError:
-        problem = f"unsupported file type {path.suffix!r}: use one of {', '.join(FORMATS)}"
+        advice = "; a SQLite file takes SQLiteStorage(path) or 'sqlite:<path>'" if path.suffix in _OF_SQLITE else ""
+        problem = f"unsupported file type {path.suffix!r}: use one of {', '.join(FORMATS)}{advice}"
         raise InvalidOptionError("path", str(path), problem) from None
