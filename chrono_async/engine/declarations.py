@@ -16,6 +16,8 @@ from .state import State
 
 _logger = logging.getLogger("chrono_async")
 
+_LOOK_AGAIN = 1.0
+
 
 class Declarations:
     """What was declared and is not registered yet."""
@@ -50,8 +52,12 @@ class Declarations:
         while self._waiting and not self._state.draining.is_set():
             try:
                 await self.register()
-            except StorageError:
-                await self._state.drains_within(timedelta(seconds=self._state.door.pause()))
+            except StorageError as error:
+                seconds = self._state.door.pause()
+                if self._state.is_torn(self._waiting[0].id, error):
+                    self._waiting.rotate(-1)  # the others first; what is stored of this one may be mended meanwhile
+                    seconds = _LOOK_AGAIN
+                await self._state.drains_within(timedelta(seconds=seconds))
             except Exception:
                 _logger.exception("job %r cannot be registered", self._drop_first().id)
 

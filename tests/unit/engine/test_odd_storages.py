@@ -237,6 +237,42 @@ async def test_nor_is_one_whose_record_cannot_be_read(sim, caplog):
     assert told == []
 
 
+class _TornAtFirst(InMemoryStorage):
+    """Cannot read a row, so that nothing can be put in its place, until somebody mends it."""
+
+    is_torn, asked = True, 0
+
+    async def register(self, record):
+        if record.id == "a":
+            self.asked += 1
+            if self.is_torn:
+                raise StorageCorruptError("the row of job 'a' cannot be read", job_id="a")
+        return await super().register(record)
+
+
+async def test_a_declared_job_that_cannot_be_read_holds_up_no_other(sim, caplog):
+    """What is declared after it is registered; it is tried again now and then, in case somebody mends it."""
+    base = _TornAtFirst(clock=sim.clock)
+    async with World(sim, base=base, is_witnessed=False) as world:
+        scheduler = await world.start()
+
+        @scheduler.interval(5 * MINUTE, id="a")
+        async def torn():
+            await world.recorder.job()
+
+        @scheduler.interval(5 * MINUTE, id="b")
+        async def well():
+            await world.recorder.job()
+
+        await sim.until(START + 6 * MINUTE)
+        assert world.recorder.fire_times("b") != []
+        assert base.asked < 500
+        base.is_torn = False
+        await sim.until(START + 12 * MINUTE)
+    assert world.recorder.fire_times("a") != []
+    assert caplog.text.count("job 'a' is left out") == 1
+
+
 class _TornLater(InMemoryStorage):
     """Cannot read a row, whoever asks for it, from when it is torn on; and says so, if it is asked for that alone."""
 
