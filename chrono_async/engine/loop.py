@@ -37,8 +37,16 @@ _SHORTEST_SLEEP = 1e-5  # a timer may fire a little early; sleeping for nothing 
 _REARM = timedelta(milliseconds=1)  # a slewed clock says "early" by microseconds: ask again, but do not spin
 
 
-_Candidate = tuple[Due, datetime]
-"""What is due, and when that was first seen."""
+class _Candidate(NamedTuple):
+    """What is due, and when that was first seen: by the storage's clock, and by the one that is never set."""
+
+    due: Due
+    found: datetime
+    boot: float
+
+    def found_by(self, now: datetime, boot: float) -> datetime:
+        """Return when it was first seen, by a storage's clock that may have been set back since: it shows `now`."""
+        return min(self.found, now - timedelta(seconds=boot - self.boot))
 
 
 class _Asked(NamedTuple):
@@ -112,11 +120,11 @@ class RunLoop:
         state = self._state
         if state.time.has_stepped():
             state.hurry.set()  # the storage's clock may be this one
-        now = state.time.now()
+        now, boot = state.time.now(), state.time.boot()
         for due in in_turn(state.timeline.pop_due(now), state.instances, state.settings.instance_id):
             before = self._ready.get(due.job_id)
-            is_same = before is not None and before[0].next_run == due.next_run
-            self._ready[due.job_id] = (due, before[1] if before and is_same else now)
+            is_same = before is not None and before.due.next_run == due.next_run
+            self._ready[due.job_id] = before._replace(due=due) if before and is_same else _Candidate(due, now, boot)
 
     async def _leads(self) -> bool:
         leader = self._state.settings.leader
@@ -132,7 +140,7 @@ class RunLoop:
             _logger.exception("leader.is_leader() failed; nothing is claimed")
             leads = False
         if not leads:
-            self._put_back([due for due, _ in self._ready.values()], timedelta(seconds=_LOOK_AGAIN))
+            self._put_back([ready.due for ready in self._ready.values()], timedelta(seconds=_LOOK_AGAIN))
             self._ready.clear()
         return leads
 
@@ -149,17 +157,18 @@ class RunLoop:
         claims: list[Claim] = []
         again: list[_Asked] = []
         moves: list[tuple[Due, Advance]] = []
-        now = self._state.time.now()
-        for due, found in candidates:
+        now, boot = self._state.time.now(), self._state.time.boot()
+        for candidate in candidates:
+            due = candidate.due
             asked = self._unanswered.pop(due.job_id, None)
             self._state.ask_again.pop(due.job_id, None)
             job = self._state.registry.get(due.job_id)
             if job is None or self._is_overlapping(job, due):
                 continue
-            if asked is not None and self._state.time.boot() < self._trust_until(asked.sent):
+            if asked is not None and boot < self._trust_until(asked.sent):
                 again.append(asked)  # even if the job was added again since: the claim may have been granted
                 continue
-            step = self._decide(job, due, now, found)
+            step = self._decide(job, due, now, candidate.found_by(now, boot))
             if isinstance(step, Claim):
                 claims.append(step)
             elif step is not None:
@@ -275,7 +284,7 @@ class RunLoop:
 
     def _is_own(self, candidate: _Candidate) -> bool:
         """Whether no look at the storage would bring it again: it is held by this instance, perhaps unknowingly."""
-        due, state = candidate[0], self._state
+        due, state = candidate.due, self._state
         return due.job_id in self._unanswered or due.trigger is not None or bool(state.runs.of(due.job_id))
 
     def _take_in(self, claim: Claim, verdict: ClaimVerdict, now: datetime, trust_until: float) -> None:

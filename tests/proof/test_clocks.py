@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from chrono_async import InMemoryStorage, IntervalSchedule
+from chrono_async.events import FireTimesMissed
 from chrono_async.testing import Simulation, YieldingStorage
-from tests.proof.kit import HOUR, KINDS, MINUTE, SECOND, START, World, grid
+from tests.proof.kit import HOUR, KINDS, MINUTE, POLL, SECOND, START, World, grid
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -108,6 +109,25 @@ async def test_a_storages_clock_that_was_set_back_and_right_again_holds_nothing_
         server.step(HOUR)
         await sim.until(START + 5 * MINUTE + 30 * SECOND)
     assert world.recorder.fire_times("a") == grid(START + MINUTE, MINUTE, 5)
+
+
+@pytest.mark.parametrize("freed", [65, 85])
+async def test_what_waits_since_the_clock_was_ahead_is_not_taken_for_late(sim, freed):
+    """Found by simulation: it seemed an hour late, and was passed over; within its jitter without a word."""
+    server = sim.clock.skewed(timedelta(0))
+    async with World(sim, base=InMemoryStorage(clock=server)) as world:
+        scheduler = await world.start(max_concurrent_runs=1)
+        told = scheduler.events(FireTimesMissed)
+        await scheduler.add_one_shot_job("long", "", world.recorder.job, 30, args=(freed - 30,))
+        await scheduler.add_interval_job("a", "A", world.recorder.job, MINUTE, misfire="skip", jitter=30)
+        await sim.until(START + 35 * SECOND)
+        server.step(HOUR)
+        await sim.advance(POLL)  # now it waits for the place
+        server.step(-HOUR)
+        await sim.until(START + 2 * MINUTE + 40 * SECOND)
+        told.close()
+        assert [event async for event in told] == []
+    assert world.recorder.fire_times("a") == grid(START + MINUTE, MINUTE, 2)
 
 
 async def test_a_time_that_was_told_late_does_not_keep_a_job_from_being_rescheduled(sim):
