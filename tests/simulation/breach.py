@@ -48,7 +48,7 @@ def lives(events: Iterable[Event]) -> Iterator[tuple[int, Event]]:
     Yield each event of a job with the number of the life that it falls in.
 
     A user who points the job elsewhere by a clock that was set back asks for fire times that have been once: then, too,
-    another life begins.
+    another life begins, but not for a manual run; see `Lease.life`.
     """
     life, ahead, latest = 0, 0.0, -FOREVER
     for event in events:
@@ -82,7 +82,9 @@ class Lease:
     """A claim, how long it lasted, and how it came to an end."""
 
     def __init__(self, claim: Claimed, life: int) -> None:
-        self.claim, self.life = claim, life
+        self.claim = claim
+        self.life = life
+        """A manual run's ends with its job only: wherever the pointer is set to, what was asked for by hand stays."""
         self.extensions = [(claim.at, claim.until)]
         self.ended = FOREVER
         self.how = "ran out"
@@ -116,13 +118,15 @@ def leases(events: OfJob) -> Sequence[Lease]:
 
 def _leases(events: Iterable[Event]) -> list[Lease]:
     found: dict[int, Lease] = {}
+    births = 0
     for life, event in lives(events):
+        births += is_created(event)
         if is_deleted(event):
             for lease in found.values():
                 _end(lease, event.at, "deleted")
         lease = found.get(getattr(event, "token", 0))
         if type(event) is Claimed and lease is None:
-            found[event.token] = Lease(event, life)
+            found[event.token] = Lease(event, births if event.manual else life)
         elif lease is None:
             continue
         elif type(event) in {Claimed, Renewed}:

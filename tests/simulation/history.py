@@ -124,7 +124,11 @@ class Advanced(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """A user's verb has taken effect, or was refused: the verdict of a registration, else done or refused."""
+    """
+    A user's verb has taken effect, or was refused: the verdict of a registration, else done or refused.
+
+    Or kept: a resume that has left the job's pointer where it was, so that nothing begins anew.
+    """
 
     at: float
     who: str

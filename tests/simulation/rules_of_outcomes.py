@@ -98,7 +98,7 @@ def failures_are_tried_again(history: History) -> Iterator[Breach]:
         moves = [event.at for event in events if is_set(event) or (type(event) is Advanced and event.done)]
         for lease in leases(events):
             claim, mine = lease.claim, tries.get((job, lease.claim.token), [])
-            name = (None if claim.manual else lease.life, claim.fire_time, claim.manual)
+            name = (lease.life, claim.fire_time, claim.manual)
             before = kept.get(name, _Kept(0, 0, None, claim.at))
             if not claim.manual and any(before.since <= at <= claim.at for at in moves):
                 before = before._replace(least=0, last=None)

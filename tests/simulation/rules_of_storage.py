@@ -149,7 +149,7 @@ def pausing_wins(history: History) -> Iterator[Breach]:
     for job, events in history.by_job.items():
         is_paused = False
         for event in events:
-            if type(event) is Changed and event.verb in {"set_paused", "resume"} and event.verdict == "done":
+            if type(event) is Changed and event.verb in {"set_paused", "resume"} and event.verdict != "refused":
                 is_paused = event.verb == "set_paused"
             elif is_deleted(event):
                 is_paused = False

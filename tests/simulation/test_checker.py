@@ -1,12 +1,14 @@
 """The checker sees: for each rule a history, written by hand, that breaks just that one."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from chrono_async import JobRecord, Misfire, Overlap, Recovery
+from chrono_async import InMemoryStorage, JobRecord, Misfire, Overlap, Recovery
 from chrono_async.models import Definition, JobStatus, Trigger
 from chrono_async.policies import Missed, Policies
+from chrono_async.testing import Simulation
 
 from .checker import LEASING, check
 from .history import (
@@ -31,6 +33,7 @@ from .history import (
     Traits,
 )
 from .rules_of_time import Target, unmatched
+from .witness import NOTED, Witness
 
 EVERY = timedelta(seconds=10)
 BOUND = '{"kind":"interval","every":"PT10S","start":"2026-01-01T00:00:00Z"}'
@@ -123,6 +126,13 @@ RUN = [
 
 SKIPPING = seen(0, "register", options=Policies(recovery=Recovery.SKIP))
 MOVED = [claimed(10, moves=True), seen(10, "claim", token=1, next_run=20, status=JobStatus.RUNNING, **HELD)]
+BACK = [Stepped(1, 20), Stepped(2, 0)]
+BY_HAND = [
+    claimed(10, manual=True), began(10, manual=True), failed(11), released(11), changed(11.5, "resume"),
+    seen(11.5, "resume", next_run=20, token=1), claimed(12, 2, manual=True), began(12, 2, number=2, manual=True),
+    failed(13, 2, number=2),
+]  # fmt: skip
+"""A manual run that fails twice, and whose job is resumed in between, by a clock that was set back if it was."""
 
 WRITTEN_LATE = claimed(12, until=16)
 """What it was judged by had been read two seconds before, and its lease counts from there."""
@@ -255,9 +265,20 @@ BREACHES: dict[str, list[Event]] = {
         *BEGINNING, claimed(20, manual=True), began(20, manual=True), failed(21), released(21),
         changed(21.1, "reschedule"), claimed(21.2, 2, manual=True), began(21.2, 2, number=2, manual=True),
     ],
+    "failures_are_tried_again no more than is allowed, resumed unpaused in between": [
+        *BEGINNING, claimed(10), began(10), failed(11), released(11), changed(11.5, "resume", "kept"), claimed(12, 2),
+        began(12, 2, number=2), failed(13, 2, number=2), began(14, 2, number=3),
+    ],
+    "failures_are_tried_again by hand no more than is allowed, resumed in between": [
+        *BACK, *BEGINNING, *BY_HAND, began(14, 2, number=3, manual=True),
+    ],
     "poison_is_given_up": [*BEGINNING, claimed(10, attempt=4), began(10, attempt=4)],
     "poison_is_given_up after three deaths, whatever is said": [
         *BEGINNING, claimed(10), claimed(17, 2), claimed(24, 3), claimed(31, 4), began(31, 4),
+    ],
+    "poison_is_given_up after three deaths by hand, resumed in between": [
+        *BACK, *BEGINNING, *[claimed(at, at, manual=True) for at in (10, 16)], changed(17, "resume"),
+        *[claimed(at, at, manual=True) for at in (22, 28)], began(28, 28, manual=True),
     ],
     "poison_is_given_up no sooner": [
         *BEGINNING, claimed(10), claimed(17, 2), settled(17, 2, status="failed", error="PoisonedError: it"),
@@ -363,7 +384,7 @@ def test_a_clock_that_was_set_long_ago_excuses_nothing(name: str) -> None:
 
 
 FROZEN = Fault(11, 17, "a1", "frozen")
-AHEAD, BACK = Stepped(12, 3600), [Stepped(1, 20), Stepped(2, 0)]
+AHEAD = Stepped(12, 3600)
 SINCE_IT_WAS_READ = Stepped(11, 3600)
 AGAIN = [changed(12, "resume"), seen(12, "resume", next_run=10, runs=1, token=1, settled_token=1)]
 EXCUSED: dict[str, list[Event]] = {
@@ -455,6 +476,10 @@ EXCUSED: dict[str, list[Event]] = {
     ],
     "what_is_due_is_claimed but after an old body": [*BEGINNING, began(9), ended(89)],
     "what_is_due_is_claimed unless the clock is set": [*BEGINNING, *[Stepped(n, 0) for n in range(90)]],
+    "pausing_wins until the job is resumed where it is": [
+        *BEGINNING, changed(1, "set_paused"), seen(1, "set_paused", paused=True), changed(2, "resume", "kept"),
+        seen(2, "resume"),
+    ],
     "outcomes_tell_what_bodies_did, too long": [
         *BEGINNING, claimed(10), began(10), ended(12, how="CancelledError"),
         settled(12, status="failed", error="TimeoutError: long"),
@@ -488,6 +513,14 @@ EXCUSED: dict[str, list[Event]] = {
     "failures_are_tried_again as often as ever after a death": [
         *BEGINNING, claimed(10), began(10), failed(11), began(12, number=2), claimed(17, 2), began(17, 2, number=3),
         failed(18, 2, number=3), began(19, 2, number=4),
+    ],
+    "failures_are_tried_again by hand, resumed in between": [
+        *BACK, *BEGINNING, *BY_HAND, settled(13, 2, status="failed", manual=True, error="JobFailedError: no"),
+    ],
+    "failures_are_tried_again, resumed unpaused in between": [
+        *BACK, *BEGINNING, claimed(10), began(10), failed(11), released(11), changed(11.5, "resume", "kept"),
+        claimed(12, 2), began(12, 2, number=2), failed(13, 2, number=2),
+        settled(13, 2, status="failed", error="JobFailedError: no"),
     ],
     "failures_are_tried_again at once when the job is rescheduled": [
         *BEGINNING, claimed(10), began(10), failed(11), released(11), changed(11.1, "reschedule"), claimed(11.2, 2),
@@ -576,6 +609,20 @@ EXCUSED: dict[str, list[Event]] = {
 def test_what_is_excused_is_no_breach(name: str) -> None:
     """Each excuse is as narrow as its rule says, and no narrower."""
     assert list(rule_of(name)(history_of(EXCUSED[name]))) == []
+
+
+async def test_a_resume_that_leaves_the_pointer_alone_is_told_from_one_that_sets_it(sim: Simulation) -> None:
+    """The first begins nothing anew: of a job that is not paused, or whose next fire time is what it was."""
+    storage, history = InMemoryStorage(clock=sim.clock), history_of([])
+    witness = Witness(history, sim.clock, lambda: storage._kept.records, notes=NOTED)
+    pointer, later = sim.clock.now() + EVERY, sim.clock.now() + 2 * EVERY
+    registered = await witness.perform("a1", storage, "register", replace(record(), next_run=pointer))
+    revision = registered.record.revision
+    await witness.perform("a1", storage, "resume", "j", revision=revision, next_run=later)
+    for next_run in (pointer, later):
+        await witness.perform("a1", storage, "set_paused", "j")
+        await witness.perform("a1", storage, "resume", "j", revision=revision, next_run=next_run)
+    assert [event.verdict for event in history.of(Changed) if event.verb == "resume"] == ["kept", "kept", "done"]
 
 
 def test_targets_are_matched_with_the_earliest_end_first() -> None:

@@ -114,7 +114,8 @@ class Witness:
         self._note(Changed, who, job, "trigger", "done")
 
     def _note_resume(self, who: str, answer: Any, _: Any, job: str, **__: Any) -> None:
-        self._note(Changed, who, job, "resume", "refused" if answer is None else "done")
+        verdict = "kept" if self._is_where_it_was(job) else "done"
+        self._note(Changed, who, job, "resume", "refused" if answer is None else verdict)
 
     def _note_reschedule(self, who: str, answer: Any, _: Any, job: str, *__: Any, **___: Any) -> None:
         self._note(Changed, who, job, "reschedule", "refused" if answer is None else "done")
@@ -174,9 +175,13 @@ class Witness:
         self, who: str, _: Any, __: Any, job: str, move: RunRecord, *, revision: int, next_run: datetime | None
     ) -> None:
         del revision
-        record, before = self._records().get(job), self._known.get(job)
-        done = record is not None and before is not None and record.next_run != before.next_run
+        done = job in self._known and job in self._records() and not self._is_where_it_was(job)
         self._note(Advanced, who, job, move.fire_time, next_run, move.missed, done)
+
+    def _is_where_it_was(self, job: str) -> bool:
+        """Whether a job's pointer is known to be what it was before the call."""
+        record, before = self._records().get(job), self._known.get(job)
+        return record is not None and before is not None and record.next_run == before.next_run
 
     # ── what it left behind ──────────────────────────────────────────────────────────────────────────────────────────
 
