@@ -26,6 +26,7 @@ from .registry import LocalJob
 from .run import Run
 from .runner import Runner
 from .state import State
+from .unanswered import Asked, Unanswered
 
 _logger = logging.getLogger("chrono_async")
 
@@ -49,14 +50,6 @@ class _Candidate(NamedTuple):
         return min(self.found, now - timedelta(seconds=boot - self.boot))
 
 
-class _Asked(NamedTuple):
-    """A claim that may have taken effect or not: nothing was heard of it."""
-
-    claim: Claim
-    owner: str
-    sent: float
-
-
 class RunLoop:
     """One task; nothing else claims."""
 
@@ -66,7 +59,7 @@ class RunLoop:
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
         self._is_beaten = False  # others were first with most of what was asked for last
         self._is_behind = False  # others have moved on with jobs that are known here as they were
-        self._unanswered: dict[str, _Asked] = {}
+        self._unanswered = Unanswered(state.settings.lock_ttl)
         self._overtaken: list[Due] = []  # own runs of these jobs may have to make room
         self._longest_sleep = _LONGEST_SLEEP
 
@@ -106,7 +99,7 @@ class RunLoop:
         state.wake.clear()
 
     def _seconds_to_sleep(self) -> float:
-        places = self._state.free_places
+        places = self._places()
         if self._ready and (places is None or places > 0):
             return 0
         deadline = self._state.timeline.next_deadline()
@@ -115,12 +108,18 @@ class RunLoop:
         ahead = (deadline - self._state.time.now()) / timedelta(seconds=1)
         return min(max(ahead, _SHORTEST_SLEEP), self._longest_sleep) if ahead > 0 else 0
 
+    def _places(self) -> int | None:
+        """How many more jobs may be claimed; None for any number. What may have been granted has its place already."""
+        free, registry = self._state.free_places, self._state.registry
+        return None if free is None else free - sum(job_id in registry for job_id in self._unanswered)
+
     def _look(self) -> None:
         """Move what is due from the timeline to those that wait for a place, noting when it was first seen."""
         state = self._state
         if state.time.has_stepped():
             state.hurry.set()  # the storage's clock may be this one
         now, boot = state.time.now(), state.time.boot()
+        self._unanswered.drop_ended(boot)
         for due in in_turn(state.timeline.pop_due(now), state.instances, state.settings.instance_id):
             before = self._ready.get(due.job_id)
             is_same = before is not None and before.due.next_run == due.next_run
@@ -146,26 +145,28 @@ class RunLoop:
 
     def _take(self) -> list[_Candidate]:
         """Take as many as may start now."""
-        places = self._state.free_places
-        most = HELPING if places is None else min(places, HELPING)
+        places = self._places()
+        most = HELPING if places is None else max(min(places, HELPING), 0)
         if len(self._ready) <= most:
             taken, self._ready = list(self._ready.values()), {}
             return taken
-        return [self._ready.pop(job_id) for job_id in list(itertools.islice(self._ready, max(most, 0)))]
+        again = [job_id for job_id in self._unanswered if job_id in self._ready]
+        others = (job_id for job_id in self._ready if job_id not in self._unanswered)
+        return [self._ready.pop(job_id) for job_id in [*again, *itertools.islice(others, most)]]
 
     async def _act(self, candidates: list[_Candidate]) -> None:
         claims: list[Claim] = []
-        again: list[_Asked] = []
+        again: list[Asked] = []
         moves: list[tuple[Due, Advance]] = []
         now, boot = self._state.time.now(), self._state.time.boot()
         for candidate in candidates:
             due = candidate.due
-            asked = self._unanswered.pop(due.job_id, None)
+            asked = self._unanswered.pop(due.job_id, boot)
             self._state.ask_again.pop(due.job_id, None)
             job = self._state.registry.get(due.job_id)
             if job is None or self._is_overlapping(job, due):
                 continue
-            if asked is not None and boot < self._trust_until(asked.sent):
+            if asked is not None:
                 again.append(asked)  # even if the job was added again since: the claim may have been granted
                 continue
             step = self._decide(job, due, now, candidate.found_by(now, boot))
@@ -224,9 +225,9 @@ class RunLoop:
         owner = f"{self._state.settings.instance_id}/{os.urandom(8).hex()}"
         sent = self._state.time.boot()
         if not await self._is_answered(claims, owner, sent):
-            self._put_off([_Asked(claim, owner, sent) for claim in claims])
+            self._put_off([Asked(claim, owner, sent) for claim in claims])
 
-    async def _claim_again(self, again: list[_Asked]) -> None:
+    async def _claim_again(self, again: list[Asked]) -> None:
         """
         Ask again, one by one, until one is not answered: it comes last next time, and holds up none of the others.
 
@@ -242,15 +243,13 @@ class RunLoop:
                 return
             left.popleft()
 
-    def _put_off(self, asked: Iterable[_Asked]) -> None:
+    def _put_off(self, asked: Iterable[Asked]) -> None:
         """Remember claims whose outcome is unknown; they are asked again after a pause."""
-        pause = timedelta(seconds=self._state.door.pause())
+        boot, pause = self._state.time.boot(), self._state.door.pause()
         for claim in asked:
-            self._unanswered[claim.claim.due.job_id] = claim
-            self._state.arm_to_ask_again(claim.claim.due, pause)
-
-    def _trust_until(self, sent: float) -> float:
-        return sent + self._state.settings.trust / timedelta(seconds=1)
+            self._unanswered.put(claim)
+            seconds = self._unanswered.pause(claim, boot, pause)
+            self._state.arm_to_ask_again(claim.claim.due, timedelta(seconds=seconds))
 
     async def _is_answered(self, claims: list[Claim], owner: str, sent: float) -> bool:
         """Claim, and act on the answer, if there is one."""
@@ -261,7 +260,7 @@ class RunLoop:
         except StorageError as error:
             return len(claims) == 1 and state.is_torn(claims[0].due.job_id, error)  # the poll brings it again
         self._is_beaten = 2 * sum(type(verdict) is Granted for verdict in answer.verdicts) < len(answer.verdicts)
-        trust_until = self._trust_until(sent)
+        trust_until = sent + state.settings.trust / timedelta(seconds=1)
         for claim, verdict in zip(claims, answer.verdicts, strict=True):
             self._take_in(claim, verdict, answer.now, trust_until)
         return True

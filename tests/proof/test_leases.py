@@ -55,6 +55,58 @@ async def test_a_claim_whose_answer_was_lost_is_asked_again(sim, kind, fault):
     assert world.record("a").run_count == 1
 
 
+@every_storage
+async def test_a_claim_is_asked_again_for_as_long_as_its_lease_may_last(sim, kind):
+    """Though no lease that began with the first asking could be trusted any more: the answer makes it last anew."""
+    async with FaultyWorld(sim, kind=kind) as world:
+        scheduler = await world.start(storage_timeout=55)
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
+        world.faulty["one"].plan["claim", 0] = Fault.DONE_THEN_HANGS
+        await sim.until(DUE + 2 * TTL)
+    assert [(run.fire_time, run.attempt) for run in world.recorder.runs] == [(DUE, 1)]
+
+
+@every_storage
+async def test_the_pause_before_a_claim_is_asked_again_does_not_outlast_its_lease(sim, kind):
+    """However long the storage has been failing: pauses have grown to half a minute by then."""
+    async with FaultyWorld(sim, kind=kind) as world:
+        scheduler = await world.start(storage_timeout=50)
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
+        await sim.until(DUE - SECOND)
+        faulty = world.faulty["one"]
+        faulty.fail(Fault.REFUSED, "due")
+        faulty.plan["claim", 0] = Fault.DONE_THEN_HANGS
+        await sim.until(DUE + 2 * TTL)
+    assert [(run.fire_time, run.attempt) for run in world.recorder.runs] == [(DUE, 1)]
+
+
+@every_storage
+async def test_a_claim_that_was_not_answered_keeps_its_place(sim, kind):
+    """It may hold: with another run in its place its lease would run out, and the next attempt would be the second."""
+    async with FaultyWorld(sim, kind=kind) as world:
+        scheduler = await world.start(storage_timeout=2, max_concurrent_runs=1)
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
+        await scheduler.add_one_shot_job("b", "B", world.recorder.job, at=DUE + SECOND, args=(2 * 60,))
+        world.faulty["one"].plan["claim", 0] = Fault.DONE_THEN_HANGS
+        await sim.until(DUE + 5 * MINUTE)
+    assert [(run.job_id, run.attempt) for run in world.recorder.runs] == [("a", 1), ("b", 1)]
+
+
+@every_storage
+@pytest.mark.parametrize(("verb", "soon"), [("pause_job", TTL), ("remove_job", 2 * SECOND)])
+async def test_the_place_of_a_claim_that_was_not_answered_is_not_kept_for_ever(sim, kind, verb, soon):
+    """If the claim is not asked for again, no longer than its lease may last; and not at all once its job is gone."""
+    async with FaultyWorld(sim, kind=kind) as world:
+        scheduler = await world.start(storage_timeout=2, max_concurrent_runs=1)
+        await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
+        await scheduler.add_one_shot_job("b", "B", world.recorder.job, at=DUE + SECOND)
+        world.faulty["one"].plan["claim", 0] = Fault.DONE_THEN_HANGS
+        await sim.until(DUE + 2.05 * SECOND)
+        await getattr(scheduler, verb)("a")
+        await sim.advance(soon)
+        assert [(run.job_id, run.attempt) for run in world.recorder.runs] == [("b", 1)]
+
+
 async def test_a_poll_does_not_put_off_asking_again_for_a_claim(sim):
     """The storage shows the job as held then: by the very claim whose answer was lost."""
     async with FaultyWorld(sim) as world:

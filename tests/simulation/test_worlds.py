@@ -40,6 +40,7 @@ REGRESSIONS = [
     (700576, IN_MEMORY),  # what waited for a place since the clock had been ahead was passed over without a word
     (700602, IN_MEMORY),  # the rule forgot the tries of a manual run at a resume while the clock was behind
     (700821, IN_MEMORY),  # so were a scheduled run's, at the resume of a job that was not paused
+    (960198, IN_MEMORY),  # the place of an unanswered claim was given to another job, for longer than its lease
     (700439, ON_ROWS),  # an outcome written before was asked about together with another of its job
     (720116, ON_ROWS),  # the same
     (800021, ON_ROWS),  # the clock was set back after a claim had been judged, and before it was written
