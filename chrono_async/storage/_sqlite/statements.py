@@ -11,7 +11,7 @@ from .._ledger.rows import COLUMNS, OF_MISSED, RUN_COLUMNS
 SIZES = (1, 4, 16, 32, 64, 128, 256, 512)
 """How many ids a statement is made for: the texts are always the same few, so that they stay prepared."""
 SPARE = 4
-"""By what part of its bound a job's history may outgrow that: to look is cheap, to delete row after row is not."""
+"""By what part of its bound a job's history may outgrow that: to delete row after row is not cheap, nor is to look."""
 SWEPT = 1000
 """How many rows of the history are looked at for their age at a time."""
 
@@ -61,6 +61,7 @@ class Statements:
         self.runs_of: dict[int, str] = _for_ids(f"SELECT {columns} FROM {runs} WHERE job_id IN (%s) ORDER BY seq")
         self.latest: str = f"SELECT {columns} FROM {runs} ORDER BY seq DESC LIMIT ? OFFSET ?"
         self.latest_of: str = f"SELECT {columns} FROM {runs} WHERE job_id = ? ORDER BY seq DESC LIMIT ? OFFSET ?"
+        self.spare: int = max(1, per_job // SPARE)
         most = per_job + per_job // SPARE
         self.overgrown: dict[int, str] = _for_ids(
             f"SELECT job_id FROM {runs} WHERE job_id IN (%s) GROUP BY job_id HAVING count(*) > {most}"

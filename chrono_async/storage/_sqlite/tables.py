@@ -18,7 +18,7 @@ from ...errors import StorageCorruptError
 from ...models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
 from .._doors import UNREADABLE
 from .._ledger.bounds import Bounds
-from .._ledger.rows import JobRow, kept_of
+from .._ledger.rows import COLUMNS, JobRow, kept_of
 from .._ledger.sheet import Change, Floors, Kept, Stored
 from .._table.instants import instant_of, microseconds_of
 from .._table.shelf import Moment
@@ -119,6 +119,14 @@ class Tables:
             self._update(database, *zip(*updates, strict=True))
         database.remembered().note(known)
         self._add_runs(database, [run for change in changes for run in change.runs], microseconds_of(now))
+        self._prune(database, [change.job_id for change in changes if self._is_time_to_prune(change)])
+
+    def _is_time_to_prune(self, change: Change[JobRow]) -> bool:
+        """Whether the job has come to a round number of runs, has rows that none of them counts, or ends to count."""
+        if not change.runs and change.row is not None:
+            return False
+        before, after, spare = _run_count(change.before), _run_count(change.row), self._sql.spare
+        return change.row is None or len(change.runs) > after - before or before // spare != after // spare
 
     def _update(
         self, database: Connection, numbers: Sequence[int], befores: Sequence[JobRow], rows: Sequence[JobRow]
@@ -206,13 +214,16 @@ class Tables:
     # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _add_runs(self, database: Connection, runs: Sequence[RunRecord], written: int) -> None:
-        """Add rows, and let the oldest make room where a job has come to have more than enough."""
         if runs:
             with_missed = any(run.missed for run in runs)
             rows = encoded_runs(runs, written, with_missed=with_missed)
             database.executemany(self._sql.add_run if with_missed else self._sql.add_simple_run, rows)
-            overgrown = self._of_jobs(database, self._sql.overgrown, list({run.job_id for run in runs}))
-            database.executemany(self._sql.prune, [(job_id, job_id) for (job_id,) in overgrown])
+
+    def _prune(self, database: Connection, job_ids: Sequence[str]) -> None:
+        """Let the oldest rows make room where a job has come to have more than enough."""
+        overgrown = [row * 2 for row in self._of_jobs(database, self._sql.overgrown, job_ids)]
+        if overgrown:
+            database.executemany(self._sql.prune, overgrown)
 
     def runs_of(self, database: Connection, job_ids: Sequence[str]) -> list[RunRecord]:
         """Return what is remembered of these jobs, the oldest first."""
@@ -263,6 +274,13 @@ def _due_of(kept: Kept, at: Moment) -> Due | None:
     if kept.lock is None or kept.lock.until <= at.boot:
         return due_of(kept.record)
     return due_of(kept.record, at.now + timedelta(seconds=kept.lock.until - at.boot))
+
+
+_RUN_COUNT = COLUMNS.index("run_count")
+
+
+def _run_count(row: JobRow | None) -> int:
+    return 0 if row is None else row[_RUN_COUNT] or 0
 
 
 _BEFORE_ALL = (-(2**63), "")
