@@ -36,7 +36,7 @@ class Runner:
 
     def __init__(self, state: State, settler: Settler) -> None:
         self._state, self._settler = state, settler
-        self._of_task: dict[asyncio.Task[None], Run] = {}  # which costs a run less than a function of its own
+        self._new: list[Run] = []  # a callback for all of them costs a run less than one for each
         self._threads = asyncio.Semaphore(state.settings.max_threads)
 
     def start(self, run: Run) -> None:
@@ -48,9 +48,8 @@ class Runner:
         elif run.attempt > MAX_ATTEMPTS:
             self._end(run, PoisonedError(f"its process died in each of {MAX_ATTEMPTS} attempts"))
         else:
-            run.task = task = asyncio.get_running_loop().create_task(self._run(run))
-            self._of_task[task] = run
-            task.add_done_callback(self._see_off)
+            run.task = asyncio.get_running_loop().create_task(self._run(run))
+            self._watch(run)
 
     def _give_back(self, run: Run) -> None:
         """Let the run be due again, as if it had not been claimed; one for which there is no way back is settled."""
@@ -59,18 +58,28 @@ class Runner:
         else:
             self._end(run, asyncio.CancelledError(str(Why.STOPPING)))
 
-    def _see_off(self, task: asyncio.Task[None]) -> None:
-        """End a run whose task was cancelled before its first step: nothing of `_run` has happened then."""
-        run = self._of_task.pop(task)
-        if run.finished is None:
-            self._end(run, asyncio.CancelledError())
+    def _watch(self, run: Run) -> None:
+        """See to it that a run ends whose task is cancelled before its first step: nothing of `_run` happens then."""
+        self._new.append(run)
+        if len(self._new) == 1:
+            asyncio.get_running_loop().call_soon(self._watch_all)
+
+    def _watch_all(self) -> None:
+        """Look again when those that were started together have all had their first step: it stands in line already."""
+        new, self._new = self._new, []
+        asyncio.get_running_loop().call_soon(self._end_stillborn, new)
+
+    def _end_stillborn(self, runs: list[Run]) -> None:
+        for run in runs:
+            if run.finished is None and run.is_body_done:
+                self._end(run, asyncio.CancelledError())
 
     async def _run(self, run: Run) -> None:
         context.enter(run, self._state)
         try:
             error = await self._try_until_done(run)
-        except asyncio.CancelledError as cancelled:  # between tries, or before the first
-            error = cancelled
+        except BaseException as raised:  # noqa: BLE001 - between tries, or before the first
+            error = raised
         self._end(run, error)
 
     async def _try_until_done(self, run: Run) -> BaseException | None:
