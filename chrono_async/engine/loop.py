@@ -151,7 +151,7 @@ class RunLoop:
             taken, self._ready = list(self._ready.values()), {}
             return taken
         again = [job_id for job_id in self._unanswered if job_id in self._ready]
-        others = (job_id for job_id in self._ready if job_id not in self._unanswered)
+        others = (job_id for job_id in self._ready if job_id not in again)
         return [self._ready.pop(job_id) for job_id in [*again, *itertools.islice(others, most)]]
 
     async def _act(self, candidates: list[_Candidate]) -> None:

@@ -101,8 +101,8 @@ class Sheet(Generic[Row]):
         runs: dict[str, list[RunRecord]] = {}
         for run in self.table.history.since(self._known_runs):
             runs.setdefault(run.job_id, []).append(run)
-        changes = (self._change(job_id, runs.get(job_id, [])) for job_id in job_ids)
-        return [change for change in changes if change is not None]
+        changed = [self._change(job_id, runs.get(job_id, [])) for job_id in job_ids]
+        return [change for change in changed if change is not None]
 
     def _change(self, job_id: str, runs: list[RunRecord]) -> Change[Row] | None:
         before, kept = self._stored.get(job_id), self._kept(job_id)

@@ -28,7 +28,7 @@ class Statements:
 
     def _about_jobs(self, jobs: str, meta: str) -> None:
         columns = ", ".join(COLUMNS)
-        self._updates: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
+        self._updates: dict[tuple[tuple[str, ...], tuple[str, ...], int], str] = {}
         self._jobs = jobs
         self.jobs: dict[int, str] = _for_ids(f"SELECT {columns}, number FROM {jobs} WHERE id IN (%s)")
         self.insert: str = _insert(jobs, COLUMNS)
@@ -37,12 +37,14 @@ class Statements:
         self.floors: str = f"SELECT name, value FROM {meta} WHERE name IN ('token_floor', 'revision_floor')"
         self.raise_floors: str = f"INSERT OR REPLACE INTO {meta} (name, value) VALUES (?, ?)"
 
-    def update(self, columns: tuple[str, ...], emptied: tuple[str, ...]) -> str:
-        """Return the text that writes these columns: what has not changed costs no index anything."""
-        sql = self._updates.get((columns, emptied))
+    def update(self, columns: tuple[str, ...], emptied: tuple[str, ...], size: int = 1) -> str:
+        """Return the text that writes these columns of so many jobs: what has not changed costs no index anything."""
+        sql = self._updates.get((columns, emptied, size))
         if sql is None:
             values = ", ".join([f"{name} = ?" for name in columns] + [f"{name} = NULL" for name in emptied])
-            sql = self._updates[columns, emptied] = f"UPDATE {self._jobs} SET {values} WHERE number = ?"
+            numbers = ", ".join("?" * size)
+            sql = f"UPDATE {self._jobs} SET {values} WHERE number IN ({numbers})"
+            self._updates[columns, emptied, size] = sql
         return sql
 
     def _about_due(self, jobs: str) -> None:

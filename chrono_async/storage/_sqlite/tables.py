@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from sqlite3 import OperationalError
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ...claims import DuePage
 from ...errors import StorageCorruptError
@@ -37,6 +37,9 @@ from .values import (
 )
 
 _log = logging.getLogger("chrono_async")
+
+
+Id = TypeVar("Id")
 
 
 class Question(NamedTuple):
@@ -135,9 +138,14 @@ class Tables:
         filled, emptied = changed(befores, rows)
         if not filled and not emptied:  # there are only rows of their history to be written
             return
-        values = zip(*filled.values(), numbers, strict=True)
-        updated = database.executemany(self._sql.update(tuple(filled), tuple(emptied)), values)
-        if updated.rowcount != len(numbers):
+        names, columns = (tuple(filled), tuple(emptied)), filled.values()
+        if all(column.count(column[0]) == len(column) for column in columns):  # a burst is claimed alike
+            alike = [column[0] for column in columns]
+            updates = [(self._sql.update(*names, len(part)), (*alike, *part)) for part in _chunks(numbers)]
+            updated = sum(database.execute(sql, values).rowcount for sql, values in updates)
+        else:
+            updated = database.executemany(self._sql.update(*names), zip(*columns, numbers, strict=True)).rowcount
+        if updated != len(numbers):
             raise OperationalError("a row that was read is not there any more")
 
     def erase(self, database: Connection) -> None:
@@ -298,7 +306,7 @@ def _boot(at: Moment) -> int:
     return round(at.boot * 1_000_000)
 
 
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def _chunks(ids: Sequence[Id]) -> Iterator[Sequence[Id]]:
     """Yield the ids in parts for which there is a statement; a part is filled up with its last one."""
     for start in range(0, len(ids), SIZES[-1]):
         part = ids[start : start + SIZES[-1]]
