@@ -90,6 +90,10 @@ def test_durable_bursts_run_every_job(question, name):
     assert question.sample(name, 30)["ran"] == 30
 
 
+def test_a_bare_loop_writes_what_we_write():
+    assert durable_sqlite.QUESTION.sample("bare, our rows", 30)["ran"] == 30
+
+
 @pytest.mark.parametrize("who", ["bare", "chrono_async"])
 def test_two_instances_run_each_job_of_a_herd_once(who):
     sample = herd.QUESTION.sample(f"{who}, two processes", 30)
