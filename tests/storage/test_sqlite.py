@@ -711,6 +711,46 @@ async def test_old_runs_are_deleted_some_at_a_time(tmp_path: Path) -> None:
     await storage.close()
 
 
+async def test_a_job_that_runs_has_its_history_looked_at_every_few_runs(tmp_path: Path) -> None:
+    """By what all processes count: so a quarter more may come to be until somebody looks."""
+    path = tmp_path / "jobs.db"
+    storages = [SQLiteStorage(path, history=8) for _ in range(3)]
+    stored = [0]
+    for n in range(30):
+        await run_once(storages[n % 3], "a")
+        stored.append(count_runs(path))
+    assert stored[:12] == list(range(12))
+    assert max(stored) == 11
+    assert stored[12] == 8
+    assert len(await storages[0].list_runs("a")) == 8
+    for storage in storages:
+        await storage.close()
+
+
+async def test_the_history_of_a_job_that_comes_and_goes_is_kept_to_its_bounds(tmp_path: Path) -> None:
+    """It is looked at when the job goes: its runs are counted anew when it comes back."""
+    path = tmp_path / "jobs.db"
+    storage = SQLiteStorage(path, history=8)
+    for _ in range(20):
+        await run_once(storage, "a")
+        await storage.delete_job("a")
+        assert count_runs(path) <= 10
+    await storage.close()
+
+
+def count_runs(path: Path) -> int:
+    with raw(path) as database:
+        [count] = database.execute("SELECT count(*) FROM chrono_runs").fetchone()
+    return int(count)
+
+
+async def run_once(storage: SQLiteStorage, job_id: str) -> None:
+    asked = await request(storage, job_id)
+    [granted] = (await storage.claim([asked], "me", MINUTE)).verdicts
+    assert isinstance(granted, Granted)
+    await storage.settle([outcome(asked, granted)])
+
+
 async def pass_over(storage: SQLiteStorage, job_id: str, n: int) -> None:
     asked = await request(storage, job_id)
     row = RunRecord(job_id, BASE + n * SECOND, RunStatus.MISSED)
