@@ -251,6 +251,9 @@ class RunLoop:
             seconds = self._unanswered.pause(claim, boot, pause)
             self._state.arm_to_ask_again(claim.claim.due, timedelta(seconds=seconds))
 
+    def _trust_until(self, sent: float) -> float:
+        return sent + self._state.settings.trust / timedelta(seconds=1)
+
     async def _is_answered(self, claims: list[Claim], owner: str, sent: float) -> bool:
         """Claim, and act on the answer, if there is one."""
         state, requests = self._state, [claim.request for claim in claims]
@@ -260,7 +263,7 @@ class RunLoop:
         except StorageError as error:
             return len(claims) == 1 and state.is_torn(claims[0].due.job_id, error)  # the poll brings it again
         self._is_beaten = 2 * sum(type(verdict) is Granted for verdict in answer.verdicts) < len(answer.verdicts)
-        trust_until = sent + state.settings.trust / timedelta(seconds=1)
+        trust_until = self._trust_until(sent)
         for claim, verdict in zip(claims, answer.verdicts, strict=True):
             self._take_in(claim, verdict, answer.now, trust_until)
         return True

@@ -18,6 +18,7 @@ from chrono_async.engine.leases import LeaseKeeper
 from chrono_async.engine.loop import RunLoop
 from chrono_async.engine.runner import Runner
 from chrono_async.engine.settler import Settler
+from chrono_async.engine.unanswered import Asked
 from chrono_async.errors import StorageError
 from chrono_async.policies import Backlog, Move
 from chrono_async.storage._ledger.optimistic import OptimisticLedger
@@ -163,7 +164,7 @@ def _trusting_from_the_answer() -> Iterator[None]:
 async def _claim_under_one_name(self: Any, claims: Any) -> None:
     owner, sent = f"{self._state.settings.instance_id}/", self._state.time.boot()
     if not await self._is_answered(claims, owner, sent):
-        self._put_off([loop._Asked(claim, owner, sent) for claim in claims])
+        self._put_off([Asked(claim, owner, sent) for claim in claims])
 
 
 def _next_from_now(schedule: Any, fire_time: Any, claimed_at: Any, finished: Any, overlap: Any) -> Move:
