@@ -104,8 +104,8 @@ async def _make_ours(path: Path, size: int) -> None:
     from chrono_async.storage import SQLiteStorage
 
     storage, due = SQLiteStorage(path), datetime.now(UTC) - timedelta(seconds=1)
-    for number in range(size):
-        await storage.save_job(JobRecord(f"job-{number}", "No-op", next_run=due))
+    jobs = (JobRecord(f"job-{number}", "No-op", next_run=due) for number in range(size))
+    await asyncio.gather(*map(storage.save_job, jobs))
     await storage.close()
 
 

@@ -8,7 +8,6 @@ import inspect
 import itertools
 import logging
 import os
-from collections import deque
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from .registry import LocalJob
 from .run import Run
 from .runner import Runner
 from .state import State
-from .unanswered import Asked, Unanswered
+from .unanswered import Asked, Unanswered, of_first_owner
 
 _logger = logging.getLogger("chrono_async")
 
@@ -60,6 +59,7 @@ class RunLoop:
         self._is_beaten = False  # others were first with most of what was asked for last
         self._is_behind = False  # others have moved on with jobs that are known here as they were
         self._unanswered = Unanswered(state.settings.lock_ttl)
+        self._at_once = 1  # so many of them are asked for again together: more with each answer
         self._overtaken: list[Due] = []  # own runs of these jobs may have to make room
         self._longest_sleep = _LONGEST_SLEEP
 
@@ -99,14 +99,21 @@ class RunLoop:
         state.wake.clear()
 
     def _seconds_to_sleep(self) -> float:
-        places = self._places()
-        if self._ready and (places is None or places > 0):
+        if self._ready and self._has_place():
             return 0
+        longest = self._longest_sleep
+        if self._ready:  # a place may fall free with a lease that nobody has heard of
+            longest = min(longest, max(self._unanswered.seconds_left(self._state.time.boot()), _SHORTEST_SLEEP))
         deadline = self._state.timeline.next_deadline()
         if deadline is None:
-            return self._longest_sleep
+            return longest
         ahead = (deadline - self._state.time.now()) / timedelta(seconds=1)
-        return min(max(ahead, _SHORTEST_SLEEP), self._longest_sleep) if ahead > 0 else 0
+        return min(max(ahead, _SHORTEST_SLEEP), longest) if ahead > 0 else 0
+
+    def _has_place(self) -> bool:
+        """Whether any of the ready jobs may be claimed."""
+        places = self._places()
+        return places is None or places > 0 or any(job_id in self._ready for job_id in self._unanswered)
 
     def _places(self) -> int | None:
         """How many more jobs may be claimed; None for any number. What may have been granted has its place already."""
@@ -150,9 +157,10 @@ class RunLoop:
         if len(self._ready) <= most:
             taken, self._ready = list(self._ready.values()), {}
             return taken
-        again = [job_id for job_id in self._unanswered if job_id in self._ready]
-        others = (job_id for job_id in self._ready if job_id not in again)
-        return [self._ready.pop(job_id) for job_id in [*again, *itertools.islice(others, most)]]
+        again = (job_id for job_id in self._unanswered if job_id in self._ready)
+        others = (job_id for job_id in self._ready if job_id not in self._unanswered)
+        job_ids = [*itertools.islice(again, HELPING), *itertools.islice(others, most)]
+        return [self._ready.pop(job_id) for job_id in job_ids]
 
     async def _act(self, candidates: list[_Candidate]) -> None:
         claims: list[Claim] = []
@@ -229,19 +237,20 @@ class RunLoop:
 
     async def _claim_again(self, again: list[Asked]) -> None:
         """
-        Ask again, one by one, until one is not answered: it comes last next time, and holds up none of the others.
+        Ask again, until one is not answered: it comes last next time, alone, and holds up none of the others.
 
         The owner is the same, so that a claim which took effect before is found to be its own. Its lease lasts from the
         last asking on.
         """
-        left = deque(again)
-        while left:
-            claim, owner, _ = left[0]
-            if not await self._is_answered([claim], owner, self._state.time.boot()):
-                left.rotate(-1)
-                self._put_off(left)
+        while again and not self._state.draining.is_set():
+            asked = of_first_owner(again[: self._at_once])
+            again = again[len(asked) :]
+            claims, owner = [claim.claim for claim in asked], asked[0].owner
+            if not await self._is_answered(claims, owner, self._state.time.boot()):
+                self._at_once = 1
+                self._put_off([*again, *asked])
                 return
-            left.popleft()
+            self._at_once = min(2 * self._at_once, HELPING)
 
     def _put_off(self, asked: Iterable[Asked]) -> None:
         """Remember claims whose outcome is unknown; they are asked again after a pause."""

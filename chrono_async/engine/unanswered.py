@@ -1,9 +1,14 @@
 """
-Claims of which nothing was heard: each may hold or not, and is asked again by the same owner for as long as it may.
+Claims of which nothing was heard: each may hold or not, and is asked again by the same owner for one lease's length.
+
+After that it is forgotten, though an asking that was not answered either may have made its lease last longer: a plan
+that is older than a lease is for the misfire policy to make anew.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import takewhile
 from typing import NamedTuple
 
 from .planner import Claim
@@ -19,12 +24,17 @@ class Asked(NamedTuple):
     sent: float
 
 
+def of_first_owner(asked: Sequence[Asked]) -> list[Asked]:
+    """Return those at the beginning that were asked for together: one call has one owner."""
+    return list(takewhile(lambda claim: claim.owner == asked[0].owner, asked))
+
+
 class Unanswered:
     """
     By job, in the order in which they were asked.
 
-    They are kept until a lease that was granted at once has ended. Trust is another matter: that counts from the asking
-    that was answered.
+    They are kept until a lease that the first asking began has ended. Trust is another matter: that counts from the
+    asking that was answered.
     """
 
     def __init__(self, lock_ttl: timedelta) -> None:
@@ -50,6 +60,10 @@ class Unanswered:
         """Forget those that hold no more, whatever became of them."""
         if self._asked:
             self._asked = {job_id: asked for job_id, asked in self._asked.items() if self._left(asked, boot) > 0}
+
+    def seconds_left(self, boot: float) -> float:
+        """Return how long it is until the first of them holds no more."""
+        return min((self._left(asked, boot) for asked in self._asked.values()), default=math.inf)
 
     def pause(self, asked: Asked, boot: float, seconds: float) -> float:
         """Return the seconds to wait before asking again: half of what is left of the lease at the most."""

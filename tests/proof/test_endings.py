@@ -45,6 +45,33 @@ RETRIES = {
 }  # fmt: skip
 
 
+class _Undecided(type):
+    """Of a type that cannot say what is an instance of it."""
+
+    def __instancecheck__(cls, instance):
+        raise LookupError("nobody knows")
+
+
+class Undecided(Exception, metaclass=_Undecided):  # noqa: N818
+    pass
+
+
+@every_storage
+async def test_a_retry_that_cannot_tell_whether_it_is_wanted_costs_its_run_and_no_more(sim, kind):
+    """The run has failed, and the next one comes."""
+    body, errors = Flaky(sim, 1), []
+    async with World(sim, kind=kind) as world:
+        scheduler = await world.start()
+        retry = Retry(max_retries=3, on=(Undecided,))
+        await scheduler.add_interval_job(
+            "a", "A", body, HOUR, max_retries=retry, on_error=lambda *told: errors.append(told)
+        )
+        await sim.until(DUE + HOUR + SECOND)
+        assert body.tried == [0, 3600]
+        assert [(job_id, type(error)) for job_id, error in errors] == [("a", LookupError)]
+        assert world.record("a").run_count == 2
+
+
 @every_storage
 @pytest.mark.parametrize("way", RETRIES)
 @pytest.mark.parametrize("failures", [3, 4])

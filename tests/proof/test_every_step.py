@@ -175,6 +175,31 @@ def test_a_cancelled_run_at_any_step_is_settled_once(kind, options):
 
 
 @every_storage
+def test_each_of_several_runs_that_are_cancelled_at_any_step_is_settled(kind):
+    """Those that were started together take their first steps one after the other."""
+
+    async def simulate(sim, step):
+        async with Scenario(sim, 0, kind) as at:
+            for job_id in "bcde":
+                await at.scheduler.add_interval_job(job_id, "A", at.job, EVERY)
+            await sim.until(DUE + EVERY - timedelta(microseconds=1))
+            at.ended.clear()
+            await sim.sleep(timedelta(microseconds=1))
+            for _ in range(step):
+                await asyncio.sleep(0)
+            is_over = len(at.ended) == 5
+            for run in at.scheduler._state.runs:
+                if run.task is not None:
+                    run.task.cancel()
+            await sim.advance(5)
+            assert not at.scheduler._state.runs
+            assert [record.owner for record in at.world.records()] == [None] * 5
+        return not is_over
+
+    assert steps_of(simulate) > 6
+
+
+@every_storage
 def test_who_stops_waiting_for_the_stop_at_any_step_ends_nothing(kind):
     """The drain goes on without its caller; what runs finishes, what is claimed is settled or given back."""
 

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import os
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 
 from chrono_async import AsyncScheduler, current_run
 from chrono_async.claims import Settled, SettleVerdict
+from chrono_async.errors import StorageCorruptError
 from chrono_async.events import LeaseLost
 from chrono_async.models import JobStatus, RunStatus
 from chrono_async.policies import MAX_ATTEMPTS
@@ -56,8 +58,8 @@ async def test_a_claim_whose_answer_was_lost_is_asked_again(sim, kind, fault):
 
 
 @every_storage
-async def test_a_claim_is_asked_again_for_as_long_as_its_lease_may_last(sim, kind):
-    """Though no lease that began with the first asking could be trusted any more: the answer makes it last anew."""
+async def test_a_claim_is_asked_again_for_as_long_as_its_first_lease_may_last(sim, kind):
+    """Though that could not be trusted any more: the answer makes it last anew."""
     async with FaultyWorld(sim, kind=kind) as world:
         scheduler = await world.start(storage_timeout=55)
         await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
@@ -93,11 +95,12 @@ async def test_a_claim_that_was_not_answered_keeps_its_place(sim, kind):
 
 
 @every_storage
+@pytest.mark.parametrize("poll", [POLL, 10 * MINUTE])
 @pytest.mark.parametrize(("verb", "soon"), [("pause_job", TTL), ("remove_job", 2 * SECOND)])
-async def test_the_place_of_a_claim_that_was_not_answered_is_not_kept_for_ever(sim, kind, verb, soon):
+async def test_the_place_of_a_claim_that_was_not_answered_is_not_kept_for_ever(sim, kind, verb, soon, poll):
     """If the claim is not asked for again, no longer than its lease may last; and not at all once its job is gone."""
     async with FaultyWorld(sim, kind=kind) as world:
-        scheduler = await world.start(storage_timeout=2, max_concurrent_runs=1)
+        scheduler = await world.start(storage_timeout=2, max_concurrent_runs=1, storage_poll_interval=poll)
         await scheduler.add_interval_job("a", "A", world.recorder.job, HOUR)
         await scheduler.add_one_shot_job("b", "B", world.recorder.job, at=DUE + SECOND)
         world.faulty["one"].plan["claim", 0] = Fault.DONE_THEN_HANGS
@@ -105,6 +108,68 @@ async def test_the_place_of_a_claim_that_was_not_answered_is_not_kept_for_ever(s
         await getattr(scheduler, verb)("a")
         await sim.advance(soon)
         assert [(run.job_id, run.attempt) for run in world.recorder.runs] == [("b", 1)]
+
+
+MANY = 1000
+
+
+async def _with_many_unanswered(world, sim, **options):
+    """A thousand jobs, of which a third each comes due in a second, and of whose claims nothing was heard for 20 s."""
+    scheduler = await world.start(lock_ttl=5 * MINUTE, max_concurrent_runs=MANY, **options)
+    for number in range(MANY):
+        at = DUE + number % 3 * SECOND
+        await scheduler.add_one_shot_job(f"job-{number}", "A", world.recorder.job, at=at, args=(60,))
+    world.faulty["one"].fail(Fault.ANSWER_LOST, "claim")
+    await sim.until(DUE + 20 * SECOND)
+    world.faulty["one"].heal()
+    return scheduler
+
+
+async def test_many_claims_that_were_not_answered_are_asked_again_together(sim):
+    """A few to begin with, then as many as were asked for at once: an outage in a burst is over when it is over."""
+    async with FaultyWorld(sim) as world:
+        await _with_many_unanswered(world, sim)
+        asked = world.faulty["one"].calls["claim"]
+        await sim.advance(6 * SECOND)
+        assert len(world.recorder.runs) == MANY
+        assert {run.attempt for run in world.recorder.runs} == {1}
+        assert world.faulty["one"].calls["claim"] - asked < 40
+
+
+async def test_those_that_wait_to_be_asked_again_follow_when_the_first_have_been(sim):
+    """However long each answer takes: nothing else is going to happen that would wake who asks."""
+    async with FaultyWorld(sim) as world:
+        await _with_many_unanswered(world, sim, storage_poll_interval=10 * MINUTE)
+        world.faulty["one"].fail(Fault.SLOW, "claim")
+        await sim.advance(55 * SECOND)
+        assert len(world.recorder.runs) == MANY
+
+
+async def test_one_whose_record_cannot_be_read_does_not_hold_up_the_others_that_are_asked_again(sim):
+    """Together with it none of them is answered; so they are asked for one by one until it was found."""
+    async with FaultyWorld(sim) as world:
+        await _with_many_unanswered(world, sim)
+        inner = world.faulty["one"].inner
+
+        async def claim(requests, owner_id, ttl, claim=inner.claim):
+            if any(request.job_id == "job-500" for request in requests):
+                raise StorageCorruptError.of("job-500")
+            return await claim(requests, owner_id, ttl)
+
+        with mock.patch.object(inner, "claim", claim):
+            await sim.advance(MINUTE)
+        assert {run.job_id for run in world.recorder.runs} == {f"job-{n}" for n in range(MANY) if n != 500}
+
+
+async def test_a_stop_does_not_wait_until_all_claims_have_been_asked_again(sim):
+    """Each call that is still to come could take as long as the storage may."""
+    async with FaultyWorld(sim) as world:
+        scheduler = await _with_many_unanswered(world, sim)
+        world.faulty["one"].fail(Fault.SLOW, "claim")
+        await sim.advance(SECOND)
+        asked = world.faulty["one"].calls["claim"]
+        await scheduler.stop()
+        assert world.faulty["one"].calls["claim"] <= asked + 1
 
 
 async def test_a_poll_does_not_put_off_asking_again_for_a_claim(sim):

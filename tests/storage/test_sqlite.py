@@ -696,7 +696,7 @@ async def test_the_history_is_kept_to_its_bounds(tmp_path: Path) -> None:
 
 
 async def test_old_runs_are_deleted_some_at_a_time(tmp_path: Path) -> None:
-    """A job may have a quarter more rows than its bound, which nobody is shown; with one more the oldest go."""
+    """A job may have more rows than its bound, which nobody is shown; with more than a quarter the oldest go."""
     path = tmp_path / "jobs.db"
     storage = SQLiteStorage(path, history=8)
     stored, shown = list[int](), list[int]()
@@ -712,7 +712,7 @@ async def test_old_runs_are_deleted_some_at_a_time(tmp_path: Path) -> None:
 
 
 async def test_a_job_that_runs_has_its_history_looked_at_every_few_runs(tmp_path: Path) -> None:
-    """By what all processes count: so a quarter more may come to be until somebody looks."""
+    """By what all processes count: so a half more may come to be."""
     path = tmp_path / "jobs.db"
     storages = [SQLiteStorage(path, history=8) for _ in range(3)]
     stored = [0]

@@ -1,7 +1,11 @@
 """Each benchmark runs, at a tiny size; how fast it is, is not asked here."""
 
+import itertools
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 import pytest
@@ -21,7 +25,8 @@ from benchmarks import (
     stored,
 )
 from benchmarks._measure import Question, Row, Sample, line, versions
-from chrono_async import __version__
+from chrono_async import RunRecord, RunStatus, SQLiteStorage, __version__
+from chrono_async.claims import ClaimRequest, Outcome, PointerMove
 
 pytestmark = pytest.mark.long
 
@@ -90,8 +95,49 @@ def test_durable_bursts_run_every_job(question, name):
     assert question.sample(name, 30)["ran"] == 30
 
 
-def test_a_bare_loop_writes_what_we_write():
+def test_a_bare_loop_runs_every_job_of_our_tables():
     assert durable_sqlite.QUESTION.sample("bare, our rows", 30)["ran"] == 30
+
+
+async def test_a_bare_loop_writes_what_we_write(tmp_path):
+    """The same columns at the claim and at the settle, and values of the same kinds in the history."""
+    ours, bare = tmp_path / "ours.db", tmp_path / "bare.db"
+    for path in (ours, bare):
+        await durable_sqlite._make_ours(path, 1)
+    assert await _steps_of_ours(ours) == await _steps_of_bare(bare)
+
+
+async def _steps_of_ours(path):
+    before, storage = _values_in(path), SQLiteStorage(path)
+    [due] = (await storage.due(datetime.now(UTC), datetime.now(UTC))).due
+    request = ClaimRequest(due.job_id, due.next_run, due.next_run, due.revision)
+    [granted] = (await storage.claim([request], "me/1", timedelta(minutes=5))).verdicts
+    claimed, now = _values_in(path), datetime.now(UTC)
+    run = RunRecord("job-0", due.next_run, RunStatus.COMPLETED, "me", 1, granted.lease.token, False, now, now)
+    move = PointerMove(due.next_run, due.revision, None)
+    await storage.settle([Outcome(granted.lease, run, move)])
+    await storage.close()
+    return _steps(before, claimed, _values_in(path), _values_in(path, "runs"))
+
+
+async def _steps_of_bare(path):
+    before, loop = _values_in(path), await durable_sqlite._bare_in_ours(path)
+    [job_id] = await loop.claim(10)
+    claimed, now = _values_in(path), datetime.now(UTC)
+    await loop.settle([(job_id, now, now)])
+    await loop.close()
+    return _steps(before, claimed, _values_in(path), _values_in(path, "runs"))
+
+
+def _steps(before, claimed, settled, run):
+    changed = [{name for name in a if a[name] != b[name]} for a, b in itertools.pairwise((before, claimed, settled))]
+    return *changed, {name: type(value) for name, value in run.items()}
+
+
+def _values_in(path, table="jobs"):
+    with closing(sqlite3.connect(path)) as database:
+        database.row_factory = sqlite3.Row
+        return dict(database.execute(f"SELECT * FROM chrono_{table}").fetchone())  # noqa: S608 - a table of ours
 
 
 @pytest.mark.parametrize("who", ["bare", "chrono_async"])

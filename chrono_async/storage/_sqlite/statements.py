@@ -11,7 +11,8 @@ from .._ledger.rows import COLUMNS, OF_MISSED, RUN_COLUMNS
 SIZES = (1, 4, 16, 32, 64, 128, 256, 512)
 """How many ids a statement is made for: the texts are always the same few, so that they stay prepared."""
 SPARE = 4
-"""By what part of its bound a job's history may outgrow that: to delete row after row is not cheap, nor is to look."""
+"""By what part of its bound a job's history may outgrow that, until somebody looks, and until what is seen is deleted:
+neither is cheap."""
 SWEPT = 1000
 """How many rows of the history are looked at for their age at a time."""
 

@@ -18,6 +18,7 @@ from ...errors import StorageCorruptError
 from ...models import Due, InstanceInfo, JobRecord, RunRecord, due_of, place_of
 from .._doors import UNREADABLE
 from .._ledger.bounds import Bounds
+from .._ledger.columns import is_uniform
 from .._ledger.rows import COLUMNS, JobRow, kept_of
 from .._ledger.sheet import Change, Floors, Kept, Stored
 from .._table.instants import instant_of, microseconds_of
@@ -125,11 +126,9 @@ class Tables:
         self._prune(database, [change.job_id for change in changes if self._is_time_to_prune(change)])
 
     def _is_time_to_prune(self, change: Change[JobRow]) -> bool:
-        """Whether the job has come to a round number of runs, has rows that none of them counts, or ends to count."""
-        if not change.runs and change.row is not None:
-            return False
+        """Whether the job has come to a round number of runs, has rows that none of them counts, or counts anew."""
         before, after, spare = _run_count(change.before), _run_count(change.row), self._sql.spare
-        return change.row is None or len(change.runs) > after - before or before // spare != after // spare
+        return len(change.runs) > after - before or before // spare != after // spare
 
     def _update(
         self, database: Connection, numbers: Sequence[int], befores: Sequence[JobRow], rows: Sequence[JobRow]
@@ -139,7 +138,7 @@ class Tables:
         if not filled and not emptied:  # there are only rows of their history to be written
             return
         names, columns = (tuple(filled), tuple(emptied)), filled.values()
-        if all(column.count(column[0]) == len(column) for column in columns):  # a burst is claimed alike
+        if all(map(is_uniform, columns)):  # a burst is claimed alike
             alike = [column[0] for column in columns]
             updates = [(self._sql.update(*names, len(part)), (*alike, *part)) for part in _chunks(numbers)]
             updated = sum(database.execute(sql, values).rowcount for sql, values in updates)
@@ -285,14 +284,12 @@ def _due_of(kept: Kept, at: Moment) -> Due | None:
 
 
 _RUN_COUNT = COLUMNS.index("run_count")
+_BEFORE_ALL = (-(2**63), "")
+_MOST = 2**31
 
 
 def _run_count(row: JobRow | None) -> int:
     return 0 if row is None else row[_RUN_COUNT] or 0
-
-
-_BEFORE_ALL = (-(2**63), "")
-_MOST = 2**31
 
 
 def _micros_before(now: datetime, age: timedelta) -> int:
