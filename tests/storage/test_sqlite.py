@@ -727,13 +727,16 @@ async def test_a_job_that_runs_has_its_history_looked_at_every_few_runs(tmp_path
         await storage.close()
 
 
-async def test_the_history_of_a_job_that_comes_and_goes_is_kept_to_its_bounds(tmp_path: Path) -> None:
-    """It is looked at when the job goes: its runs are counted anew when it comes back."""
+@pytest.mark.parametrize("is_removed", [True, False])
+async def test_the_history_of_a_job_that_is_counted_anew_is_kept_to_its_bounds(
+    tmp_path: Path, *, is_removed: bool
+) -> None:
+    """It is looked at when its counter goes back, since its job is removed or saved so."""
     path = tmp_path / "jobs.db"
     storage = SQLiteStorage(path, history=8)
     for _ in range(20):
         await run_once(storage, "a")
-        await storage.delete_job("a")
+        await (storage.delete_job("a") if is_removed else storage.save_job(JobRecord("a", next_run=BASE)))
         assert count_runs(path) <= 10
     await storage.close()
 
