@@ -65,10 +65,16 @@ class Clerk:
             begin = min(earlier)
 
     def waited(self, claim: Claimed, since: datetime) -> bool:
-        """Whether all places of a process that is bounded were taken at some time since then, until it asked."""
-        if claim.who.startswith("a"):
+        """
+        Whether all places of a process that is bounded were taken at some time since then, until it asked.
+
+        They are kept, too, for claims that were not answered, as long as a lease lasts; which these were, nobody notes.
+        """
+        if not self.history.is_bounded(claim.who):
             return False
         begin = (since - self.history.start).total_seconds()
+        if self.history.disturbances(claim.who, begin - self.history.ttl, claim.at):
+            return True
         own = [lease for events in self.history.by_job.values() for lease in leases(events)]
         taken = [(lease.claim.at, min(lease.ended, lease.until)) for lease in own if lease.claim.who == claim.who]
         moments = [begin, *(at for at, _ in taken if begin <= at < claim.at)]

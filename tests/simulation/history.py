@@ -282,9 +282,15 @@ class History:
     moment: float = 0.0
     """By how many seconds more than in a simulation things may be late: on a machine with other things to do."""
     traits: Mapping[str, Traits] = field(default_factory=dict)
+    bounded: frozenset[str] | None = None
+    """The names of those that run no more than a few at a time; None if that is not noted: all but `a` may be so."""
     start: datetime = START
     """The storage's wall time at the beginning."""
     events: list[Event] = field(default_factory=list)
+
+    def is_bounded(self, who: str) -> bool:
+        """Whether this process may be one that runs no more than a few at a time."""
+        return not who.startswith("a") if self.bounded is None else who.rstrip("0123456789") in self.bounded
 
     def of(self, *kinds: type[Event]) -> Iterator[Any]:
         """Return the events of these kinds, in order."""

@@ -34,7 +34,7 @@ def misfires_follow_their_policy(history: History) -> Iterator[Breach]:
 
     What time it was when that was decided is known only so far as it takes to ask, and as the asker knew the storage's
     time. Excused: a storage's clock that was set lately; and with SKIP what waited for a free place on an instance that
-    runs no more than three at a time.
+    runs no more than three at a time, which claims that were not answered may have kept.
     """
     clerk = Clerk(history)
     for job, events in history.by_job.items():

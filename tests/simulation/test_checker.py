@@ -30,6 +30,7 @@ from .history import (
     Seen,
     Settled,
     Stepped,
+    Struck,
     Traits,
 )
 from .rules_of_time import Target, unmatched
@@ -305,6 +306,9 @@ BREACHES: dict[str, list[Event]] = {
         *options(misfire=Misfire.FIRE_ALL, max_catchup=3), claimed(65, fire=50, pointer=30),
     ],
     "misfires_follow_their_policy with none": [*options(misfire=Misfire.SKIP), claimed(38, fire=30)],
+    "misfires_follow_their_policy with none, where all have a place": [
+        *options(misfire=Misfire.SKIP), Struck(29, "a1", "hangs", "claim"), claimed(38, fire=30),
+    ],
     "misfires_follow_their_policy with none but young ones": [
         *options(misfire=Misfire.SKIP, misfire_grace=15), claimed(48, fire=40, pointer=30),
         claimed(53, 2, fire=50, pointer=40),
@@ -581,6 +585,9 @@ EXCUSED: dict[str, list[Event]] = {
     "misfires_follow_their_policy but for want of a place": [
         *options(misfire=Misfire.SKIP), *[claimed(25 + n, n, who="b1", manual=True, until=37) for n in (1, 2, 3)],
         claimed(38, 4, who="b1", fire=30),
+    ],
+    "misfires_follow_their_policy but for a place that is kept": [
+        *options(misfire=Misfire.SKIP), Struck(29, "b1", "hangs", "claim"), claimed(37, who="b1", fire=30),
     ],
     "misfires_follow_their_policy after what is queued": [
         *options(overlap=Overlap.QUEUE), seen(29, next_run=30, claimed=wall(30)), claimed(45, fire=30),

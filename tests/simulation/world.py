@@ -170,6 +170,7 @@ class World:
         most = 0.3 if self.has_eight_methods else 300.0
         self.clocks = {n: self.server_clock.skewed(timedelta(seconds=dice.uniform(-most, most))) for n in self.names}
         self.places = {n: None if n == "a" else dice.choice((None, None, 3)) for n in self.names}
+        self.history.bounded = frozenset(name for name, most in self.places.items() if most is not None)
         self.jobs = draw_jobs(dice)
         self.deploys = Deploys(self.jobs, self.dice["deploys"], STORM)
         self.history.traits = {job.id: job.traits for job in self.jobs}
