@@ -81,6 +81,7 @@ class Runner:
         except BaseException as raised:  # noqa: BLE001 - between tries, or before the first
             error = raised
         self._end(run, error)
+        run.task = None  # its context knows the run: they would keep each other until the garbage collector comes
 
     async def _try_until_done(self, run: Run) -> BaseException | None:
         """Try, and try again as the job's options say. Returns what the last try raised."""

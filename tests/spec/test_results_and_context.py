@@ -3,6 +3,8 @@ What a run can know of itself, and what is known of it afterwards.
 """
 
 import asyncio
+import gc
+import weakref
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -195,3 +197,24 @@ async def test_a_retry_is_the_same_run(sim):
         await s.wait_for_job("it")
     assert len(seen) == 3
     assert len(set(seen)) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": 60}, {"overlap": "allow"}], ids=str)
+async def test_a_run_that_is_over_leaves_nothing_to_the_garbage_collector(sim, options):
+    """Its objects are gone with the last use of them: of thousands of runs none waits for a pass through the heap."""
+    bodies: list[weakref.ref[object]] = []
+
+    async def body():
+        bodies.append(weakref.ref(asyncio.current_task()))
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("it", "", body, 60, **options)
+        gc.collect()
+        gc.disable()
+        try:
+            await sim.sleep(301)
+            alive = [body for body in bodies if body() is not None]
+        finally:
+            gc.enable()
+    assert len(bodies) == 5
+    assert alive == []
