@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from ..claims import Lease, Outcome
+from ..claims import Lease, Outcome, Release
 from ..errors import InvalidOptionError
 from ..models import JobResult, JobStatus, run_id
 from ..policies import Missed
@@ -68,6 +68,8 @@ class Run:
     finished: datetime | None = None
     status: JobStatus = JobStatus.RUNNING
     error: BaseException | None = None
+    ending: Outcome | Release | None = None
+    """What the storage is to be told of it."""
 
     def cancel(self, why: Why) -> None:
         """Ask the body to end; the first reason counts."""

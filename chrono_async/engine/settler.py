@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._tasks import is_cancellation
 from ..claims import Outcome, Release, SettleVerdict
@@ -29,18 +29,13 @@ _BATCH = 1000
 _LAST_PAUSE = 0.5
 
 
-class _Ended(NamedTuple):
-    run: Run
-    outcome: Outcome | Release
-
-
 class Settler:
     """One task. Only a body settles besides, in a transaction of its own; see `settling_in`."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._runs = state.runs  # of this life of the scheduler: a leaked run may end in the next
-        self._waiting: deque[_Ended] = deque()
+        self._waiting: deque[Run] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -53,13 +48,13 @@ class Settler:
 
     def settle(self, run: Run, outcome: Outcome) -> None:
         """Take in how a run ended."""
-        self._put(_Ended(run, outcome))
+        self._put(run, outcome)
 
     def release(self, run: Run, row: RunRecord | None = None) -> None:
         """Take in a run that is to be given back: for a later try, or because this instance stops."""
         is_between_tries = run.not_before is not None or run.started is None or run.is_queued
         tries = run.tries if is_between_tries else 0  # one that was cut begins anew
-        self._put(_Ended(run, Release(run.lease, run.not_before, tries, row, way_back(run))))
+        self._put(run, Release(run.lease, run.not_before, tries, row, way_back(run)))
 
     def drop(self, run: Run) -> None:
         """Forget a run whose lease is not ours any more."""
@@ -91,8 +86,9 @@ class Settler:
             task.cancel()
         return len(self._callbacks)
 
-    def _put(self, ended: _Ended) -> None:
-        self._waiting.append(ended)
+    def _put(self, run: Run, ending: Outcome | Release) -> None:
+        run.ending = ending
+        self._waiting.append(run)
         self._idle.clear()
         self._arrived.set()
 
@@ -103,9 +99,9 @@ class Settler:
         try:
             await self._write(batch)
         except StorageError as error:
-            if len(batch) == 1 and job_of(error) == batch[0].run.job.id:
-                self._forget(batch[0].run)  # it can be written nowhere
-                self._tell_lost(batch[0].run)
+            if len(batch) == 1 and job_of(error) == batch[0].job.id:
+                self._forget(batch[0])  # it can be written nowhere
+                self._tell_lost(batch[0])
                 return
             self._batch, self._under_way = 1, 0
             self._waiting.extend(batch)
@@ -126,25 +122,25 @@ class Settler:
         else:
             await self._state.drains_within(timedelta(seconds=pause))
 
-    def _take_batch(self) -> list[_Ended]:
-        """Take off the oldest, as many as are of one kind."""
-        kind, batch = type(self._waiting[0].outcome), list[_Ended]()
-        while self._waiting and len(batch) < self._batch and type(self._waiting[0].outcome) is kind:
+    def _take_batch(self) -> list[Run]:
+        """Take off the oldest, as many as end in the same way."""
+        kind, batch = type(self._waiting[0].ending), list[Run]()
+        while self._waiting and len(batch) < self._batch and type(self._waiting[0].ending) is kind:
             batch.append(self._waiting.popleft())
         return batch
 
-    async def _write(self, batch: list[_Ended]) -> None:
-        outcomes = [outcome for _, outcome in batch if isinstance(outcome, Outcome)]
+    async def _write(self, batch: list[Run]) -> None:
+        outcomes = [run.ending for run in batch if isinstance(run.ending, Outcome)]
         if outcomes:
             await self._settle(batch, outcomes)
         else:
-            await self._release(batch, [release for _, release in batch if isinstance(release, Release)])
+            await self._release(batch, [run.ending for run in batch if isinstance(run.ending, Release)])
 
-    async def _settle(self, batch: list[_Ended], outcomes: list[Outcome]) -> None:
+    async def _settle(self, batch: list[Run], outcomes: list[Outcome]) -> None:
         state = self._state
         answer = await state.door.ask_dated(state.door.storage.settle(outcomes))
         state.door.check_count(outcomes, answer.settled)
-        for (run, _), outcome, settled in zip(batch, outcomes, answer.settled, strict=True):
+        for run, outcome, settled in zip(batch, outcomes, answer.settled, strict=True):
             self._forget(run)
             state.arm(settled.due)
             if settled.verdict is SettleVerdict.STALE:
@@ -154,11 +150,11 @@ class Settler:
             else:
                 self._tell_finished(run, outcome)
 
-    async def _release(self, batch: list[_Ended], releases: list[Release]) -> None:
+    async def _release(self, batch: list[Run], releases: list[Release]) -> None:
         state = self._state
         dues = await state.door.ask(state.door.storage.release(releases))
         state.door.check_count(releases, dues)
-        for (run, _), due in zip(batch, dues, strict=True):
+        for run, due in zip(batch, dues, strict=True):
             self._forget(run)
             state.arm(due)
             state.bus.tell(RunReleased(state.time.now(), run.job.id, run.fire_time, run.not_before))

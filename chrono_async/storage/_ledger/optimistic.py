@@ -25,8 +25,8 @@ _TRIES = 30
 _LONGEST_PAUSE = 0.1
 
 
-Places = dict[str, list[int]]
-"""For each job, where among the items those are that concern it."""
+Places = dict[int, str]
+"""Items of a call by their places among all of them, each with its job."""
 
 
 class Reading(NamedTuple, Generic[Row]):
@@ -84,14 +84,15 @@ class OptimisticLedger(Ledger, Generic[Row]):
     async def _change(self, call: Call[Item, Answer]) -> tuple[datetime, list[Answer]]:
         """Change the items' jobs, a chunk of them at a time."""
         answers: dict[int, Answer] = {}
-        for chunk in _chunks([call.job_of(item) for item in call.items]):
+        for chunk in _chunks(list(map(call.job_of, call.items))):
             now = await self._change_chunk(call, chunk, answers)
         return now, [answers[at] for at in range(len(call.items))]
 
     async def _change_chunk(self, call: Call[Item, Answer], places: Places, answers: dict[int, Answer]) -> datetime:
         """Change the jobs at these places, and add what is answered to `answers`; return the storage's time."""
         for attempt in range(_TRIES):
-            reading = await self._read(list(places), floors=call.floors, history=call.history)
+            job_ids = list(dict.fromkeys(places.values()))
+            reading = await self._read(job_ids, floors=call.floors, history=call.history)
             self._heard(reading)
             sheet = Sheet(
                 reading.at,
@@ -102,35 +103,37 @@ class OptimisticLedger(Ledger, Generic[Row]):
                 unreadable=reading.unreadable,
             )
             answers.update(judge(sheet, call, places))
-            now, beaten = await self._write_down(sheet, sheet.changes(places), reading)
+            now, beaten = await self._write_down(sheet, sheet.changes(job_ids), reading)
             if not beaten:
                 return now
-            places = {job_id: places[job_id] for job_id in beaten}
+            places = {at: job_id for at, job_id in places.items() if job_id in beaten}
             await asyncio.sleep(random.uniform(0, min(0.001 * 2**attempt, _LONGEST_PAUSE)))
-        raise StorageError(f"job {next(iter(places))!r} was changed by others each of {_TRIES} times that it was read")
+        raise StorageError(
+            f"job {next(iter(places.values()))!r} was changed by others each of {_TRIES} times that it was read"
+        )
 
     async def _write_down(
         self, sheet: Sheet[Row], changes: Sequence[Change[Row]], reading: Reading[Row]
-    ) -> tuple[datetime, list[str]]:
+    ) -> tuple[datetime, set[str]]:
         """Write what the sheet says; return the storage's time, and the jobs that somebody else was first to write."""
         if not changes:
-            return reading.at.now, []
+            return reading.at.now, set()
         written = await self._write_sheet(sheet, changes)
         self._note(changes, written)
-        return written.now, [change.job_id for change in changes if change.job_id not in written.job_ids]
+        return written.now, {change.job_id for change in changes if change.job_id not in written.job_ids}
 
 
 def judge(sheet: Sheet[Row], call: Call[Item, Answer], places: Places) -> dict[int, Answer]:
     """Let the verb work on the sheet; return its answer to the item at each of the places."""
-    asked = sorted(at for of_job in places.values() for at in of_job)
-    return dict(zip(asked, call.verb(sheet.table, sheet.at, [call.items[at] for at in asked]), strict=True))
+    return dict(zip(places, call.verb(sheet.table, sheet.at, [call.items[at] for at in places]), strict=True))
 
 
 def _chunks(job_ids: Sequence[str]) -> Iterator[Places]:
     """Yield the places of some jobs at a time, all those of a job together; for nothing at all, nothing once."""
-    places: Places = {}
-    for at, job_id in enumerate(job_ids):
-        places.setdefault(job_id, []).append(at)
-    of_jobs = list(places.items())
-    for start in range(0, max(1, len(of_jobs)), _CHUNK):
-        yield dict(of_jobs[start : start + _CHUNK])
+    places, distinct = dict(enumerate(job_ids)), list(dict.fromkeys(job_ids))
+    if len(distinct) <= _CHUNK:
+        yield places
+        return
+    for start in range(0, len(distinct), _CHUNK):
+        chunk = set(distinct[start : start + _CHUNK])
+        yield {at: job_id for at, job_id in places.items() if job_id in chunk}

@@ -86,12 +86,12 @@ class RecallingLedger(OptimisticLedger[Row]):
         self, call: Call[Item, Answer], places: Places, answers: dict[int, Answer]
     ) -> tuple[datetime | None, Places]:
         """Change what can be changed unread; return the storage's time, if it was asked, and the places of the rest."""
-        recalled, now = self._memory.take(places), self._time.now()
+        recalled, now = self._memory.take(places.values()), self._time.now()
         if not recalled:
             return None, places
         sheet = Sheet(Moment(now, now.timestamp()), recalled, self._row_of, floors=self._floors)
         try:
-            found = judge(sheet, call, {job_id: places[job_id] for job_id in recalled})
+            found = judge(sheet, call, {at: job_id for at, job_id in places.items() if job_id in recalled})
         except ChronoError:
             return None, places
         changes = sheet.changes(recalled)
@@ -105,5 +105,5 @@ class RecallingLedger(OptimisticLedger[Row]):
             self._memory.keep_held()  # others are at work: what they may have changed is better read at once
         if written.job_ids:
             self._raise(sheet.floors or self._floors)
-        answers.update((at, found[at]) for job_id in written.job_ids for at in places[job_id])
-        return written.now, {job_id: of_job for job_id, of_job in places.items() if job_id not in written.job_ids}
+        answers.update((at, found[at]) for at, job_id in places.items() if job_id in written.job_ids)
+        return written.now, {at: job_id for at, job_id in places.items() if job_id not in written.job_ids}

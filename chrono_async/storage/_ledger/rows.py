@@ -40,7 +40,8 @@ INSTANTS = frozenset(
 COUNTS = frozenset({"run_count", "error_count", "revision", "scheduled_runs", "token", "settled_token", "attempt",
                     "tries", "lock_until", "bury_at"})  # fmt: skip
 
-_plain = attrgetter(*PLAIN)
+# A member of an enum, which has attributes, would have the garbage collector go through its row; its text does not.
+_plain = attrgetter(*("status._value_" if name == "status" else name for name in PLAIN))
 _NOBODY: tuple[Any, ...] = (None, 0)
 _NO_RECORD: tuple[Any, ...] = (None,) * (len(PLAIN) - 1)
 _NO_SHAPE: tuple[Any, ...] = (None,) * len(SHAPED)

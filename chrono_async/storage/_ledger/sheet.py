@@ -5,10 +5,12 @@ The rules work on a `Table` that holds these jobs and no others. What is differe
 each job on the condition that nobody else has written it since it was read: its version says so.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
 from ...models import JobRecord, RunRecord
+from .._table.history import History
 from .._table.shelf import Lock, Moment
 from .._table.table import Table
 
@@ -42,7 +44,7 @@ class Change(NamedTuple, Generic[Row]):
     """The one that was read; 0 where nothing was there."""
     row: Row | None
     """As it is to be kept from now on; None where it is to be forgotten."""
-    runs: list[RunRecord]
+    runs: Sequence[RunRecord]
     """Rows for the history, to be added together with the change or not at all."""
     kept: Kept | None = None
     """What `row` says, for whoever has no more use for the sheet."""
@@ -71,13 +73,11 @@ class Sheet(Generic[Row]):
         unreadable: Collection[str] = (),
     ) -> None:
         self.at = at
-        self.table: Table = Table(history=_ALL, total_history=_ALL)
+        self.table: Table = Table()
         self.table.unreadable = unreadable
         self._stored, self._encode, self._floors = stored, encode, floors
         self.table.token_floor, self.table.revision_floor = floors
-        for row in history:
-            self.table.history.add(row)
-        self._known_runs = self.table.history.count
+        self.table.history = self._history = _Added(history)
         for job_id, found in stored.items():
             self._lay_out(job_id, found.kept)
 
@@ -99,12 +99,12 @@ class Sheet(Generic[Row]):
     def changes(self, job_ids: Iterable[str]) -> list[Change[Row]]:
         """Return what has become of these jobs, where it is something else, or has a row for the history."""
         runs: dict[str, list[RunRecord]] = {}
-        for run in self.table.history.since(self._known_runs):
+        for run in self._history.rows:
             runs.setdefault(run.job_id, []).append(run)
-        changed = [self._change(job_id, runs.get(job_id, [])) for job_id in job_ids]
+        changed = [self._change(job_id, runs.get(job_id, ())) for job_id in job_ids]
         return [change for change in changed if change is not None]
 
-    def _change(self, job_id: str, runs: list[RunRecord]) -> Change[Row] | None:
+    def _change(self, job_id: str, runs: Sequence[RunRecord]) -> Change[Row] | None:
         before, kept = self._stored.get(job_id), self._kept(job_id)
         row = None if kept is None else self._encode(job_id, kept)
         if before is None:
@@ -123,5 +123,26 @@ class Sheet(Generic[Row]):
         return {flight.token: self.table.flights.get((record.id, flight.token), 0.0) for flight in record.flights}
 
 
+class _Added(History):
+    """The rows that are added, behind those that were there: the medium has the bounds, and is to be given all."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, before: Iterable[RunRecord]) -> None:
+        super().__init__(_ALL, _ALL)
+        for row in before:
+            super().add(row)
+        self.rows: list[RunRecord] = []
+
+    def add(self, row: RunRecord, written: datetime | None = None) -> None:
+        """Add a row to those that are to be written."""
+        self.rows.append(row)
+
+    def of(self, job_id: str) -> Iterator[RunRecord]:
+        """Yield the job's rows, the newest first."""
+        yield from (row for row in reversed(self.rows) if row.job_id == job_id)
+        yield from super().of(job_id)
+
+
 _ALL = 1_000_000
-"""A sheet keeps every row: the medium is what has bounds."""
+"""More rows than anybody reads."""

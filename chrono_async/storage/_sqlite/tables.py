@@ -108,7 +108,8 @@ class Tables:
         now: datetime,
     ) -> None:
         """Write what has become of the jobs that were read, with the rows of the history that belong to it."""
-        known, updates = dict(stored), list[tuple[int, JobRow, JobRow]]()
+        known, numbers = dict(stored), list[int]()
+        befores, rows = list[JobRow](), list[JobRow]()
         for job_id, number, row, _, kept, before in changes:
             known.pop(job_id, None)
             if row is None or kept is None:
@@ -117,10 +118,12 @@ class Tables:
                 added = database.execute(self._sql.insert, encoded(row))
                 known[job_id] = Stored(added.lastrowid or 0, row, kept)
             else:
-                updates.append((number, before, row))
+                numbers.append(number)
+                befores.append(before)
+                rows.append(row)
                 known[job_id] = Stored(number, row, kept)
-        if updates:
-            self._update(database, *zip(*updates, strict=True))
+        if numbers:
+            self._update(database, numbers, befores, rows)
         database.remembered().note(known)
         self._add_runs(database, [run for change in changes for run in change.runs], microseconds_of(now))
         self._prune(database, [change.job_id for change in changes if self._is_time_to_prune(change)])

@@ -104,7 +104,7 @@ def _writable(text: str) -> str:
 _LENGTH = len(COLUMNS)
 _INSTANTS = tuple(at for at, name in enumerate(COLUMNS) if name in INSTANTS)
 _ENCODERS: dict[str, Encoder] = {
-    **dict.fromkeys(INSTANTS, microseconds_of), "status": str, "paused": int, "last_error": _writable,
+    **dict.fromkeys(INSTANTS, microseconds_of), "paused": int, "last_error": _writable,
 }  # fmt: skip
 _JOB_ENCODERS = [(at, _ENCODERS[name]) for at, name in enumerate(COLUMNS) if name in _ENCODERS]
 

@@ -68,15 +68,6 @@ class History:
         if not numbers:
             del self._of_job[job_id]
 
-    @property
-    def count(self) -> int:
-        """How many rows have ever been added."""
-        return self._next
-
-    def since(self, count: int) -> list[RunRecord]:
-        """Return the rows that were added after the first `count`."""
-        return [row for number, (row, _) in self._rows.items() if number >= count]
-
     def latest(self, job_id: str | None, limit: int, offset: int = 0) -> list[RunRecord]:
         """Return the newest rows after the first `offset`, of one job or of all, the newest first."""
         start = max(0, offset)
@@ -87,7 +78,8 @@ class History:
     def _numbers_of(self, job_id: str) -> Iterator[int]:
         return reversed(self._of_job.get(job_id, ()))
 
-    def _of(self, job_id: str) -> Iterator[RunRecord]:
+    def of(self, job_id: str) -> Iterator[RunRecord]:
+        """Yield the job's rows, the newest first."""
         return (self._rows[number][0] for number in self._numbers_of(job_id))
 
     def __iter__(self) -> Iterator[RunRecord]:
@@ -99,8 +91,8 @@ class History:
 
     def holds(self, row: RunRecord) -> bool:
         """Whether this very row has been kept."""
-        return any(row == other for other in self._of(row.job_id))
+        return any(row == other for other in self.of(row.job_id))
 
     def latest_manual(self, job_id: str) -> datetime | None:
         """Return the latest fire time of the manual runs that are remembered."""
-        return max((row.fire_time for row in self._of(job_id) if row.manual), default=None)
+        return max((row.fire_time for row in self.of(job_id) if row.manual), default=None)
