@@ -133,13 +133,23 @@ _policies = lru_cache(maxsize=1024, typed=True)(_checked)
 
 def _read_local(given: dict[str, Any]) -> LocalOptions:
     timeout, retries = given.pop("timeout", None), given.pop("max_retries", 0)
-    args = _read_as(tuple, given.pop("args", ()), "args", "several arguments, such as a tuple")
-    kwargs = _read_as(dict, given.pop("kwargs", {}), "kwargs", "a mapping of names to arguments")
+    args, kwargs = read_arguments(given.pop("args", ()), given.pop("kwargs", {}))
     callbacks = {name: _read_callback(given.pop(name, None), name) for name in _CALLBACKS}
     for name, value in given.items():
         raise InvalidOptionError(name, value, "there is no such option")
     seconds = None if timeout is None else to_positive(timeout, "timeout") / timedelta(seconds=1)
     return LocalOptions(seconds, _read_retry(retries), args=args, kwargs=kwargs, **callbacks)
+
+
+def read_arguments(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what a function is to be called with, or raise `InvalidOptionError`: a text is one argument, not many."""
+    if isinstance(args, str | bytes):
+        raise InvalidOptionError("args", args, f"must be several arguments, such as ({args!r},)")
+    several = _read_as(tuple, args, "args", "several arguments, such as a tuple")
+    named = _read_as(dict, kwargs, "kwargs", "a mapping of names to arguments")
+    if not all(isinstance(name, str) for name in named):
+        raise InvalidOptionError("kwargs", kwargs, "must be a mapping of names to arguments")
+    return several, named
 
 
 def _read_as(kind: type[Any], value: Any, name: str, wanted: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from ..claims import Lease, Outcome, Release
 from ..errors import InvalidOptionError
 from ..models import JobResult, JobStatus, run_id
+from ..options import read_arguments
 from ..policies import Missed
 from .registry import LocalJob
 
@@ -147,10 +148,11 @@ def parse_arguments(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def dump_arguments(args: Iterable[Any] | None, kwargs: Mapping[str, Any] | None) -> str:
-    """Write a manual run's arguments as JSON, nothing if there are none; `InvalidOptionError` if JSON cannot."""
+    """Write a manual run's arguments as JSON, nothing if there are none; `InvalidOptionError` if that cannot be."""
     if args is None and kwargs is None:
         return ""
-    given = {"args": list(args or ()), "kwargs": dict(kwargs or {})}
+    several, named = read_arguments(() if args is None else args, {} if kwargs is None else kwargs)
+    given = {"args": several, "kwargs": named}
     try:
         return json.dumps(given, allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -77,6 +77,11 @@ class Session:
     async def _main(self) -> None:
         state = self.state
         watchdog = self._watch()
+        if _is_simulated(self.loop) and state.time.is_the_machines:
+            _logger.warning(
+                "the event loop's time is simulated, the scheduler's clock is the machine's: no job will come due; "
+                "give it the clock of the simulation, clock=VirtualClock() or clock=sim.clock"
+            )
         state.bus.tell(SchedulerStarted(state.time.now(), state.settings.instance_id))
         leaked: list[Run] = []
         try:
@@ -139,8 +144,8 @@ class Session:
 
     def _watch(self) -> Watchdog | None:
         threshold = self.state.settings.blocked_loop_threshold
-        if threshold is None or hasattr(asyncio.get_running_loop(), "outside_work"):
-            return None  # simulated time cannot be blocked
+        if threshold is None or _is_simulated(self.loop):  # simulated time cannot be blocked
+            return None
         return Watchdog(threshold / timedelta(seconds=1), self._job_of, self._tell_blocked)
 
     def _job_of(self, task: object) -> str | None:
@@ -148,6 +153,11 @@ class Session:
 
     def _tell_blocked(self, job_id: str | None, where: str, seconds: float) -> None:
         self.state.bus.tell(LoopBlocked(self.state.time.now(), job_id, where, seconds))
+
+
+def _is_simulated(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop's time is simulated: it must be told then of work that is done outside."""
+    return hasattr(loop, "outside_work")
 
 
 async def _end(services: list[asyncio.Task[None]]) -> None:

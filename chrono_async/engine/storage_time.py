@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from ..clock import Clock, DistantClock
+from ..clock import Clock, DistantClock, SystemClock
 
 _STEP = timedelta(milliseconds=500)
 
@@ -23,6 +23,11 @@ class StorageTime(DistantClock):
         self._clock = clock
         self._wall_lead = self._lead()
         self.on_jump: Callable[[], None] = lambda: None  # called when it turns out to be another by more than a moment
+
+    @property
+    def is_the_machines(self) -> bool:
+        """Whether it goes on as this machine's clocks do, whatever the event loop does."""
+        return isinstance(self._clock, SystemClock)
 
     def observe(self, now: datetime, sent: float) -> None:
         """Take in the time that came with an answer to what was sent at `sent`, by the boot clock."""

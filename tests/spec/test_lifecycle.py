@@ -535,3 +535,14 @@ def test_before_its_start_a_scheduler_needs_no_loop():
     s = AsyncScheduler()
     s.job(CronSchedule("* * * * *"), id="tick")(print)
     assert not s.is_running
+
+
+async def test_who_forgets_the_clock_of_the_simulation_is_warned(sim, caplog):
+    """By the machine's clock, which goes on as ever, no job would come due, and nothing would say so."""
+    async with AsyncScheduler():
+        await sim.sleep(1)
+    assert "give it the clock of the simulation" in caplog.text
+    caplog.clear()
+    async with AsyncScheduler(clock=sim.clock):
+        await sim.advance(1)
+    assert caplog.text == ""

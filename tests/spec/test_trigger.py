@@ -83,6 +83,23 @@ async def test_arguments_must_be_what_json_can_hold(sim, value):
         assert (await s.get_job("greet")).run_count == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("args", 0), ("args", 5), ("args", "hello"), ("args", b"hello"), ("args", ""),
+     ("kwargs", [1]), ("kwargs", "to"), ("kwargs", {1: "me"}), ("kwargs", False)],
+)  # fmt: skip
+async def test_what_is_no_arguments_is_refused_by_name_when_triggered_and_when_added(sim, name, value):
+    """A text is one argument: its letters, one by one, are what nobody means."""
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_cron_job("greet", "", print, "@daily")
+        with pytest.raises(InvalidOptionError, match=f"^{name}="):
+            await s.trigger_job("greet", **{name: value})
+        with pytest.raises(InvalidOptionError, match=f"^{name}="):
+            await s.add_cron_job("other", "", print, "@daily", **{name: value})
+        await sim.advance(1)
+        assert (await s.get_job("greet")).run_count == 0
+
+
 async def test_a_paused_job_can_be_triggered_and_stays_paused(sim):
     recorder = Recorder(sim.clock)
     async with AsyncScheduler(clock=sim.clock) as s:
