@@ -182,8 +182,8 @@ async def _write_once(self: Any) -> None:
     try:
         await self._write(batch)
     except StorageError:
-        for ended in batch:
-            self._forget(ended.run)
+        for run in batch:
+            self._forget(run)
 
 
 def _release_what_runs(self: Any, job: Any, due: Any) -> bool:
