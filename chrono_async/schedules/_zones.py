@@ -105,6 +105,8 @@ def last_until(wall: Wall, zone: tzinfo, instant: datetime) -> datetime | None:
 def _last_shown(stretch: Stretch, wall: Wall, instant: datetime) -> datetime | None:
     """Return the last wall time that fires at or before `instant` if time had always gone as in `stretch`."""
     until = _on_the_wall(stretch, instant)
+    if _instant(stretch, until) > instant:
+        return None  # the wall shows a time before the calendar begins
     shown = until if wall.matches(until) else wall.preceding(until)
     if shown is None or not (stretch.change and wall.is_fixed):
         return shown

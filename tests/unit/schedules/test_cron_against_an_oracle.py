@@ -205,6 +205,8 @@ def test_cron_agrees_with_cronsim_about_daily_jobs_in_summer_time(zone, hour, mi
 @example(expr="59 23 31 12 *", zone="America/New_York", after=datetime.max.replace(tzinfo=UTC))
 @example(expr="* * * * *", zone="America/New_York", after=datetime(9999, 12, 31, 23, 59, 30, tzinfo=UTC))
 @example(expr="* * * * *", zone="Asia/Tokyo", after=datetime(1, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC))
+@example(expr="* * * * *", zone="America/New_York", after=datetime(1, 1, 1, 0, 0, 0, 1, tzinfo=UTC))
+@example(expr="* * * * *", zone="America/New_York", after=datetime(1, 1, 1, 3, 0, tzinfo=UTC))
 @example(expr="0 0 1 1 *", zone="Asia/Tokyo", after=datetime.min.replace(tzinfo=UTC))
 @example(expr="0 0 1 1 *", zone="Asia/Tokyo", after=datetime(9999, 12, 31, 14, 59, tzinfo=UTC))
 def test_cron_answers_something_later_and_something_earlier_at_any_time_in_any_zone(expr, zone, after):
