@@ -263,10 +263,21 @@ class Connections:
         async with connection.transaction():
             await connection.execute(f"SELECT pg_advisory_xact_lock({zlib.crc32(name.encode())})")
             missing = steps[await self._schema_version(connection) :]
-            for step in missing:
-                await connection.execute(step)
+            try:
+                for step in missing:
+                    await connection.execute(step)
+            except asyncpg.InsufficientPrivilegeError as error:
+                raise StorageError(self._what_to_do(error)) from error
             if missing:
                 await connection.fetch(self._statements["set_schema_version"], len(steps))
+
+    def _what_to_do(self, error: Exception) -> str:
+        """Say what helps where this role may not make tables: the server's words only name what it may not."""
+        namespace = self._statements.namespace
+        return (
+            f"postgres: the tables {namespace}_* are not there, or not up to date, and this role may not change that "
+            f"({error}); let one that may run: chrono-async migrate URL --namespace {namespace}"
+        )
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────────────────
 
