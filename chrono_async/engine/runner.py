@@ -79,7 +79,7 @@ class Runner:
         try:
             error = await self._try_until_done(run)
         except BaseException as raised:  # noqa: BLE001 - between tries, or before the first
-            error = raised
+            error = _traced_from_its_function(raised)
         self._end(run, error)
         run.task = None  # its context knows the run: they would keep each other until the garbage collector comes
 
@@ -122,7 +122,9 @@ class Runner:
             async with asyncio.timeout(seconds) as limit:
                 await self._called(run)
         except BaseException as error:  # noqa: BLE001 - see the head of this module
-            return _timed_out(run) if seconds is not None and limit.expired() and not run.why_cancelled else error
+            if seconds is not None and limit.expired() and not run.why_cancelled:
+                return _timed_out(run)
+            return _traced_from_its_function(error)
         return _timed_out(run) if limit.expired() else None
 
     def _begin_try(self, run: Run) -> None:
@@ -210,6 +212,14 @@ class Runner:
             self._settler.release(run, row_of(run, error, now, instance_id))
         else:
             self._settler.settle(run, written or outcome_of(run, error, now, instance_id))
+
+
+def _traced_from_its_function(error: BaseException) -> BaseException:
+    """Leave out the frames of this module: they know the run, which knows its error, so neither would be freed soon."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals is globals():
+        trace = trace.tb_next
+    return error.with_traceback(trace)
 
 
 def _wants_retry(run: Run, error: BaseException) -> bool:

@@ -4,6 +4,7 @@ What a run can know of itself, and what is known of it afterwards.
 
 import asyncio
 import gc
+import traceback
 import weakref
 from datetime import UTC, datetime, timedelta
 
@@ -42,16 +43,16 @@ async def test_a_result_tells_how_the_run_ended(sim):
 async def test_the_error_is_the_exception_itself(sim):
     """With its traceback, its cause and its attributes: a job's own exception is never wrapped."""
 
-    class OutOfPaperError(Exception):
+    class NoPaperError(Exception):
         tray = 2
 
     async def prints():
-        raise OutOfPaperError from KeyError("tray")
+        raise NoPaperError from KeyError("tray")
 
     async with AsyncScheduler(clock=sim.clock) as s:
         await s.add_one_shot_job("it", "", prints, 1)
         error = (await s.wait_for_job("it")).error
-    assert isinstance(error, OutOfPaperError)
+    assert isinstance(error, NoPaperError)
     assert error.tray == 2
     assert isinstance(error.__cause__, KeyError)
     assert error.__traceback__ is not None
@@ -217,4 +218,41 @@ async def test_a_run_that_is_over_leaves_nothing_to_the_garbage_collector(sim, o
         finally:
             gc.enable()
     assert len(bodies) == 5
+    assert alive == []
+
+
+class OutOfPaperError(Exception):
+    """An error that is noted without being kept alive."""
+
+    def __init__(self, errors):
+        errors.append(weakref.ref(self))
+
+
+def prints(errors):
+    raise OutOfPaperError(errors)
+
+
+async def prints_later(errors):
+    await asyncio.sleep(1)
+    raise OutOfPaperError(errors)
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": 60}, {"max_retries": 1}], ids=str)
+@pytest.mark.parametrize("body", [prints, prints_later])
+async def test_nor_does_one_that_failed_once_its_result_is_forgotten(sim, body, options):
+    """Nothing that its traceback leads to leads back to it: that begins with the job's own function."""
+    errors: list[weakref.ref[OutOfPaperError]] = []
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("it", "", body, 60, args=(errors,), **options)
+        gc.collect()
+        gc.disable()
+        try:
+            first = (await s.wait_for_job("it")).error
+            assert traceback.extract_tb(first.__traceback__)[0].name == body.__name__
+            del first
+            await sim.sleep(300 * 60)  # more runs than there are results that are kept
+            alive = [error for error in errors[:50] if error() is not None]
+        finally:
+            gc.enable()
+    assert len(errors) >= 300
     assert alive == []
