@@ -18,15 +18,15 @@ class _Waiter(NamedTuple):
 
 
 class Results:
-    """Kept raw: a result is only built for somebody who asks."""
+    """A run that has succeeded is kept raw: its result is only built for somebody who asks."""
 
     def __init__(self) -> None:
-        self._recent: deque[Run] = deque(maxlen=_RECENT)
+        self._recent: deque[Run | JobResult] = deque(maxlen=_RECENT)
         self._waiters: dict[str, list[_Waiter]] = {}
 
     def note(self, run: Run) -> None:
         """Take in a run that is settled, and tell those who wait for its job."""
-        self._recent.append(run)
+        self._recent.append(run if run.error is None else run.result())
         if run.job.id in self._waiters:
             self._tell(run)
 
@@ -38,9 +38,9 @@ class Results:
 
     def find(self, job_id: str, run_id: str | None) -> JobResult | None:
         """Return the job's latest result that is still known, or that of one of its runs."""
-        for run in reversed(self._recent):
-            if run.job.id == job_id and run_id in {None, run.run_id}:
-                return run.result()
+        for ended in reversed(self._recent):
+            if ended.job_id == job_id and run_id in {None, ended.run_id}:
+                return ended.result() if isinstance(ended, Run) else ended
         return None
 
     async def next(self, job_id: str, run_id: str | None = None) -> JobResult:

@@ -82,6 +82,11 @@ class Run:
                 self.task.cancel(str(why))  # one that is about to begin looks by itself
 
     @property
+    def job_id(self) -> str:
+        """The job's."""
+        return self.job.id
+
+    @property
     def run_id(self) -> str:
         """The occurrence's name."""
         return run_id(self.job.id, self.fire_time, manual=self.manual)

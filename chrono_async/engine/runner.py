@@ -46,7 +46,7 @@ class Runner:
         if state.draining.is_set() or run.job.id not in state.registry:
             self._give_back(run)
         elif run.attempt > MAX_ATTEMPTS:
-            self._end(run, PoisonedError(f"its process died in each of {MAX_ATTEMPTS} attempts"))
+            self._end_with(run, PoisonedError(f"its process died in each of {MAX_ATTEMPTS} attempts"))
         else:
             run.task = asyncio.get_running_loop().create_task(self._run(run))
             self._watch(run)
@@ -56,7 +56,7 @@ class Runner:
         if run.can_be_given_back:
             self._settler.release(run)
         else:
-            self._end(run, asyncio.CancelledError(str(Why.STOPPING)))
+            self._end_with(run, asyncio.CancelledError(str(Why.STOPPING)))
 
     def _watch(self, run: Run) -> None:
         """See to it that a run ends whose task is cancelled before its first step: nothing of `_run` happens then."""
@@ -72,33 +72,38 @@ class Runner:
     def _end_stillborn(self, runs: list[Run]) -> None:
         for run in runs:
             if run.finished is None and run.is_body_done:
-                self._end(run, asyncio.CancelledError())
+                self._end_with(run, asyncio.CancelledError())
 
     async def _run(self, run: Run) -> None:
+        """
+        See the run to its end, and leave no cycle behind, in which it would wait for the garbage collector.
+
+        Its task's context knows the run. So do the frames that an error is traced to, ours too: none keeps the error.
+        """
         context.enter(run, self._state)
         try:
-            error = await self._try_until_done(run)
-        except BaseException as raised:  # noqa: BLE001 - between tries, or before the first
-            error = _traced_from_its_function(raised)
-        self._end(run, error)
-        run.task = None  # its context knows the run: they would keep each other until the garbage collector comes
+            await self._try_until_done(run)
+        except BaseException as error:  # noqa: BLE001 - between tries, or before the first
+            run.error = _traced_from_its_function(error)
+        self._end(run)
+        run.task = None
 
-    async def _try_until_done(self, run: Run) -> BaseException | None:
-        """Try, and try again as the job's options say. Returns what the last try raised."""
+    async def _try_until_done(self, run: Run) -> None:
+        """Try, and try again as the job's options say."""
         while True:
-            error = await (self._try(run) if run.job.is_async else self._try_in_turn(run))
-            if error is None or await self._has_written(run) or not _wants_retry(run, error):
-                return error
+            await (self._try(run) if run.job.is_async else self._try_in_turn(run))
+            if run.error is None or await self._has_written(run) or not _wants_retry(run, run.error):
+                return
             if not await self._reaches_next_try(run):
-                return error
+                return
 
-    async def _try_in_turn(self, run: Run) -> BaseException | None:
+    async def _try_in_turn(self, run: Run) -> None:
         """Try when a thread is free: until then nothing has begun, and its time does not run."""
         run.is_queued = True
         await self._threads.acquire()
         run.is_queued, run.has_thread = False, True
         try:
-            return await self._try(run)
+            await self._try(run)
         finally:
             self._leave_thread(run)
 
@@ -107,9 +112,9 @@ class Runner:
             run.has_thread = False
             self._threads.release()
 
-    async def _try(self, run: Run) -> BaseException | None:
+    async def _try(self, run: Run) -> None:
         """
-        Call the function once. Returns what it raised; `CancelledError` is raised if it must not be called any more.
+        Call the function once. `CancelledError` is raised if it must not be called any more.
 
         A timeout is a `TimeoutError`, whatever the body made of being cancelled.
         """
@@ -118,20 +123,21 @@ class Runner:
         try:
             if seconds is None:
                 await self._called(run)
-                return None
+                return
             async with asyncio.timeout(seconds) as limit:
                 await self._called(run)
         except BaseException as error:  # noqa: BLE001 - see the head of this module
-            if seconds is not None and limit.expired() and not run.why_cancelled:
-                return _timed_out(run)
-            return _traced_from_its_function(error)
-        return _timed_out(run) if limit.expired() else None
+            is_late = seconds is not None and limit.expired() and not run.why_cancelled
+            run.error = _timed_out(run) if is_late else _traced_from_its_function(error)
+        else:
+            run.error = _timed_out(run) if limit.expired() else None
 
     def _begin_try(self, run: Run) -> None:
         self._check(run)
         if run.started is None:
             self._begin(run)
         run.tries += 1
+        run.error = None
 
     def _check(self, run: Run) -> None:
         """Refuse to call the body of a run that is cancelled, or whose lease is trusted no more."""
@@ -197,12 +203,17 @@ class Runner:
         run.trust_until = max(run.trust_until, sent + state.settings.trust / timedelta(seconds=1))
         return True
 
-    def _end(self, run: Run, error: BaseException | None) -> None:
+    def _end_with(self, run: Run, error: BaseException) -> None:
+        """End a run whose function is not called."""
+        run.error = error
+        self._end(run)
+
+    def _end(self, run: Run) -> None:
         """Say how the run ended, and hand it to the settler."""
-        now, instance_id = self._state.time.now(), self._state.settings.instance_id
+        now, instance_id, error = self._state.time.now(), self._state.settings.instance_id, run.error
         written = run.written if error is None else None
         run.finished = now if written is None else written.run.finished
-        run.error, run.status = error, status_of(error)
+        run.status = status_of(error)
         is_cut_short = run.status is JobStatus.CANCELLED
         if run.not_before is not None:
             self._settler.release(run)

@@ -17,7 +17,8 @@ from .._tasks import is_cancellation
 from ..claims import Outcome, Release, SettleVerdict
 from ..errors import StorageError
 from ..events import FireTimesMissed, FireTimesSkipped, LeaseLost, RunFinished, RunReleased
-from ..models import JobStatus, RunRecord
+from ..models import JobResult, JobStatus, RunRecord
+from ..options import LocalOptions
 from .outcomes import way_back
 from .run import Run
 from .state import State
@@ -174,9 +175,10 @@ class Settler:
         if not self._state.bus.is_silent:
             self._tell_events(run, outcome)
         if run.job.has_callbacks:
-            task = asyncio.get_running_loop().create_task(_call_back(run))
+            task = asyncio.get_running_loop().create_task(_call_back(run.job.options, run.result()))
             self._callbacks.add(task)
             task.add_done_callback(self._callbacks.discard)
+        run.error = None  # the results have it; what it is traced to knows the run: they would keep each other
 
     def _tell_events(self, run: Run, outcome: Outcome) -> None:
         bus, now, job = self._state.bus, self._state.time.now(), run.job
@@ -195,15 +197,14 @@ def _what_counts(run: Run, written: Outcome) -> Outcome:
     return written
 
 
-async def _call_back(run: Run) -> None:
+async def _call_back(options: LocalOptions, result: JobResult) -> None:
     """Call what the job's options name. One that raises is logged, and harms nothing."""
-    options = run.job.options
-    if run.status is JobStatus.COMPLETED and options.on_success is not None:
-        await _call_safely(options.on_success, run.job.id)
-    if run.status is JobStatus.FAILED and options.on_error is not None:
-        await _call_safely(options.on_error, run.job.id, run.error)
+    if result.status is JobStatus.COMPLETED and options.on_success is not None:
+        await _call_safely(options.on_success, result.job_id)
+    if result.status is JobStatus.FAILED and options.on_error is not None:
+        await _call_safely(options.on_error, result.job_id, result.error)
     if options.on_result is not None:
-        await _call_safely(options.on_result, run.result())
+        await _call_safely(options.on_result, result)
 
 
 async def _call_safely(callback: Callable[..., Any], *args: Any) -> None:

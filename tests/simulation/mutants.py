@@ -228,7 +228,8 @@ def _without_running(is_meant: Callable[[Any], bool], error: BaseException | Non
             return
         run.started = self._state.time.now()
         self._state.runs.add(run)
-        _end(self, run, error)
+        run.error = error
+        _end(self, run)
 
     return start
 
@@ -237,17 +238,18 @@ def _is_taken_over(run: Any) -> bool:
     return bool(run.attempt > 1)
 
 
-def _end_as_if_done(self: Any, run: Any, error: BaseException | None) -> None:
-    is_cut = isinstance(error, asyncio.CancelledError) and run.why_cancelled is not None
-    _end(self, run, None if is_cut else error)
+def _end_as_if_done(self: Any, run: Any) -> None:
+    if isinstance(run.error, asyncio.CancelledError) and run.why_cancelled is not None:
+        run.error = None
+    _end(self, run)
 
 
-def _give_back_what_is_done(self: Any, run: Any, error: BaseException | None) -> None:
-    if error is None and not run.at_most_once:
+def _give_back_what_is_done(self: Any, run: Any) -> None:
+    if run.error is None and not run.at_most_once:
         run.finished = self._state.time.now()
         self._settler.release(run)
     else:
-        _end(self, run, error)
+        _end(self, run)
 
 
 def _want_no_retry(run: Any, error: BaseException) -> bool:
