@@ -33,10 +33,10 @@ _CLAIM = """
 _SETTLE = "UPDATE jobs SET owner = NULL, lease = NULL, due = NULL, runs = runs + 1, last = ? WHERE id = ? AND owner = ?"
 _TELL = "INSERT INTO history (job, started, finished, status) VALUES (?, ?, ?, 'completed')"
 _CLAIM_OURS = """
-    UPDATE chrono_jobs SET status = 'running', token = max(token + 1, ?1), owner = ?2, lease_until = ?3,
-        running = next_run, claimed = next_run, attempt = attempt + 1, lock_owner = ?2, lock_until = ?3
+    UPDATE chrono_jobs SET status = 'running', token = max(token + 1, :now), owner = :owner, lease_until = :until,
+        running = next_run, claimed = next_run, attempt = attempt + 1, lock_owner = :owner, lock_until = :until
     WHERE number IN (
-        SELECT number FROM chrono_jobs WHERE due_at <= ?1 AND lock_until <= ?1 ORDER BY due_at, id LIMIT ?4)
+        SELECT number FROM chrono_jobs WHERE due_at <= :now AND lock_until <= :now ORDER BY due_at, id LIMIT :most)
     RETURNING id, token, next_run
 """
 _SETTLE_OURS = """
@@ -117,7 +117,8 @@ async def _bare_in_ours(path: Path) -> Bare:
     def claim(most: int) -> list[str]:
         now = datetime.now(UTC)
         database.execute("BEGIN IMMEDIATE")
-        rows = database.execute(_CLAIM_OURS, (_micros(now), "me", _micros(now + LEASE), most)).fetchall()
+        terms = {"now": _micros(now), "owner": "me", "until": _micros(now + LEASE), "most": most}
+        rows = database.execute(_CLAIM_OURS, terms).fetchall()
         database.execute("COMMIT")
         held.update((job_id, (token, fire_time)) for job_id, token, fire_time in rows)
         return [job_id for job_id, _, _ in rows]
