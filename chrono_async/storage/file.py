@@ -129,8 +129,8 @@ class FileStorage:
 
     async def close(self) -> None:
         """Wait until everything is written. The file is open only while a step works on it."""
-        self._hints.end()
         await self._steps.finish()
+        self._hints.end()
 
     # ── the leasing verbs ────────────────────────────────────────────────────────────────────────────────────────────
 

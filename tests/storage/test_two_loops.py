@@ -13,7 +13,14 @@ import pytest
 
 from chrono_async.errors import StorageError
 from chrono_async.models import JobRecord
-from chrono_async.storage import InMemoryStorage, LeasingStorage, PostgresStorage, RedisStorage, SQLiteStorage
+from chrono_async.storage import (
+    FileStorage,
+    InMemoryStorage,
+    LeasingStorage,
+    PostgresStorage,
+    RedisStorage,
+    SQLiteStorage,
+)
 from tests import servers
 
 On = Callable[[Any], Any]
@@ -38,19 +45,21 @@ def another_loop() -> Iterator[On]:
         thread.join()
 
 
-@pytest.fixture(params=["memory", "postgres", "redis"])
-def storage(request: pytest.FixtureRequest) -> Iterator[LeasingStorage]:
+@pytest.fixture(params=["memory", "file", "postgres", "redis"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LeasingStorage]:
     namespace = f"test_{uuid4().hex[:8]}"
     made: LeasingStorage
     match request.param:
         case "memory":
             made = InMemoryStorage()
+        case "file":
+            made = FileStorage(tmp_path / "jobs.yaml")
         case "postgres":
             made = PostgresStorage(servers.postgres().dsn, namespace=namespace)
         case _:
             made = RedisStorage(servers.redis().url, namespace=namespace)
     yield made
-    if not isinstance(made, InMemoryStorage):
+    if isinstance(made, PostgresStorage | RedisStorage):
         asyncio.run(erased(made))
 
 

@@ -15,6 +15,7 @@ from ..._threads import run_in_thread
 from ...clock import Clock
 from ...errors import StorageError
 from .._awaited import Awaited
+from .._home import Home
 from .._table.shelf import Moment
 from .._table.table import Table
 from .codec import Codec
@@ -55,9 +56,11 @@ class Steps:
         self._table: Table | None = None
         self._unreadable: list[Tree] = []
         self._written = b""
+        self._home = Home()
 
     async def take(self, verb: Verb[Result], *, writes: bool) -> Result:
         """Call the verb in the next step and return its result. A caller that is cancelled does not stop it."""
+        self._home.check()
         loop = asyncio.get_running_loop()
         asked = AskedVerb(verb, writes=writes)
         self._waiting.append(asked)
@@ -67,9 +70,11 @@ class Steps:
         return result
 
     async def finish(self) -> None:
-        """Wait for the steps of all calls so far."""
+        """Wait for the steps of all calls so far, and let any event loop follow."""
+        self._home.check()
         if self._worker is not None and not self._worker.done():
             await asyncio.wait([self._worker])
+        self._home.leave()
 
     async def _work(self) -> None:
         while self._waiting:
