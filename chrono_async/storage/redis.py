@@ -46,6 +46,7 @@ from ._redis.schema import STEPS
 from ._table.instants import instant_of, microseconds_of
 from ._table.shelf import Moment
 from ._table.table import HEARD_OF, Table
+from ._told import Told
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -65,7 +66,8 @@ class RedisStorage(RecallingLedger[JobRow]):
     It connects when it is first used. A client of yours is never closed; set it up without retries, since what it sends
     again after a lost answer looks as if somebody else had done it. Everything lies under keys that begin with the
     namespace, in one slot of a cluster. `history` runs are kept of each job and `total_history` of all, for no longer
-    than `history_age`. Nothing that is asked of the server takes longer than `timeout`.
+    than `history_age`. It takes up to `max_connections` connections, one of them to hear of changes if `notify`.
+    Nothing that is asked of the server takes longer than `timeout`.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class RedisStorage(RecallingLedger[JobRow]):
             url_or_client, namespace, max_connections=max_connections, timeout=to_positive(timeout, "timeout")
         )
         self._channel = Channel(self._link.say, self._link.hear) if notify else None
-        self._reported: set[str] = set()
+        self._told = Told()
 
     @property
     def guarantees(self) -> str:
@@ -105,21 +107,16 @@ class RedisStorage(RecallingLedger[JobRow]):
         now, token, revision, rows, runs = await self._link.ask(link.READ, json_of(list(job_ids)), int(history))
         stored, unreadable = self._stored(lines_of(rows, job_ids))
         at = Moment(instant_of(int(now)), int(now) / 1_000_000)
-        return Reading(at, stored, Floors(int(token), int(revision)), runs_of(runs), unreadable)
+        return Reading(at, stored, Floors(int(token), int(revision)), self._runs(runs), unreadable)
 
     def _stored(self, lines: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Stored[JobRow]], list[str]]:
         """Return the jobs in the lines of a reply, and the ids of those that cannot be read."""
         stored, unreadable = stored_of(lines)
         for job_id, error in unreadable.items():
-            self._report(job_id, error)
-        return stored, list(unreadable)
-
-    def _report(self, job_id: str, error: Exception) -> None:
-        if job_id not in self._reported:
-            self._reported.add(job_id)
-            _log.warning(
-                "redis: job %r in %sjobs cannot be read and is left alone: %r", job_id, self._link.prefix, error
+            self._told.error(
+                f"job {job_id!r} in {self._link.prefix}jobs cannot be read and is left as it is: {error!r}"
             )
+        return stored, list(unreadable)
 
     async def _write(
         self,
@@ -146,7 +143,7 @@ class RedisStorage(RecallingLedger[JobRow]):
     # ── lists ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def list_jobs(self) -> list[JobRecord]:
-        """Return all records, in the order of their ids."""
+        """Return all records that can be read, in the order of their ids."""
         found: dict[str, Stored[JobRow]] = {}
         cursor: bytes | int = 0
         while cursor != b"0":
@@ -216,7 +213,14 @@ class RedisStorage(RecallingLedger[JobRow]):
         (rows,) = await self._link.ask(
             link.RUNS, limit, max(0, offset), int(job_id is not None), bytes_of(job_id or "")
         )
-        return runs_of(rows)
+        return self._runs(rows)
+
+    def _runs(self, lines: bytes) -> list[RunRecord]:
+        runs, unreadable = runs_of(lines)
+        for error in unreadable:
+            what = f"a row of the history in {self._link.prefix}runs"
+            self._told.error(f"{what} cannot be read and is left as it is: {error!r}")
+        return runs
 
     # ── who is there ─────────────────────────────────────────────────────────────────────────────────────────────────
 

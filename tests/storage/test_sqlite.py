@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -650,6 +650,25 @@ async def test_a_row_that_cannot_be_read_costs_that_job(tmp_path: Path, caplog: 
         assert database.execute("SELECT options FROM chrono_jobs WHERE id = 'b'").fetchone() == ("no JSON",)
         with pytest.raises(sqlite3.IntegrityError):
             database.execute("UPDATE chrono_jobs SET token = 'no number'")
+    await storage.close()
+
+
+async def test_nor_does_a_row_of_an_instance_cost_more_than_that(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, now = tmp_path / "jobs.db", datetime.now(UTC)
+    storage = SQLiteStorage(path)
+    for name in ("one", "two"):
+        await storage.heartbeat(InstanceInfo(name, now, now))
+    with raw(path) as database:
+        database.execute("UPDATE chrono_instances SET jobs = '[' WHERE instance_id = 'one'")
+    for _ in range(2):
+        assert [instance.instance_id for instance in await storage.list_instances()] == ["two"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    with raw(path) as database:
+        database.execute("INSERT OR REPLACE INTO chrono_meta VALUES ('token_floor', 'high')")
+    with pytest.raises(StorageCorruptError, match="floors"):
+        await storage.save_job(JobRecord(id="a"))
     await storage.close()
 
 

@@ -185,17 +185,15 @@ def due_from(stored: Stored[JobRow], score: int) -> Due | None:
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def runs_of(data: bytes) -> list[RunRecord]:
-    """Return the runs in the lines of a reply, without those that were forgotten meanwhile or cannot be read."""
-    runs = (_run(line) for line in data.split(b"\n") if line)
-    return [run for run in runs if run is not None]
-
-
-def _run(line: bytes) -> RunRecord | None:
-    try:
-        return run_from_numbers(json.loads(line))
-    except UNREADABLE:
-        return None
+def runs_of(data: bytes) -> tuple[list[RunRecord], list[Exception]]:
+    """Return the runs in the lines of a reply, but for those forgotten meanwhile, and why others cannot be read."""
+    runs, unreadable = list[RunRecord](), list[Exception]()
+    for line in data.split(b"\n"):
+        try:
+            runs += [run_from_numbers(json.loads(line))] if line else []
+        except UNREADABLE as error:
+            unreadable.append(error)
+    return runs, unreadable
 
 
 # ── instances ────────────────────────────────────────────────────────────────────────────────────────────────────────

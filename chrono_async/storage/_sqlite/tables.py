@@ -6,7 +6,6 @@ prepared.
 """
 
 import json
-import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -36,9 +35,6 @@ from .values import (
     encoded_runs,
     is_writable,
 )
-
-_log = logging.getLogger("chrono_async")
-
 
 Id = TypeVar("Id")
 
@@ -175,8 +171,11 @@ class Tables:
 
     def floors(self, database: Connection) -> Floors:
         """Return what tokens and revisions have come to in jobs that are gone."""
-        known = {name: int(value) for name, value in database.execute(self._sql.floors)}
-        return Floors(known.get("token_floor", 0), known.get("revision_floor", 0))
+        known = dict(database.execute(self._sql.floors))
+        try:
+            return Floors(int(known.get("token_floor", 0)), int(known.get("revision_floor", 0)))
+        except UNREADABLE as error:
+            raise StorageCorruptError(f"sqlite: the floors of tokens and revisions cannot be read: {error}") from error
 
     def raise_floors(self, database: Connection, floors: Floors) -> None:
         """Remember them."""
@@ -254,7 +253,7 @@ class Tables:
             try:
                 yield decoded_run(row)
             except UNREADABLE as error:
-                _log.warning("a row of the history of job %r cannot be read: %s", row[0], error)
+                self._told.error(f"a row of the history of job {row[0]!r} cannot be read and is left as it is: {error}")
 
     # ── instances ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -271,11 +270,14 @@ class Tables:
 
     def instances(self, database: Connection, now: datetime) -> list[InstanceInfo]:
         """Return the instances that were heard of lately."""
-        rows = database.execute(self._sql.instances, (microseconds_of(now - HEARD_OF),))
-        return [
-            InstanceInfo(instance_id, instant_of(started), instant_of(seen), frozenset(json.loads(jobs)))
-            for instance_id, started, seen, jobs in rows
-        ]
+        return list(self._instances(database.execute(self._sql.instances, (microseconds_of(now - HEARD_OF),))))
+
+    def _instances(self, rows: Iterable[Any]) -> Iterator[InstanceInfo]:
+        for instance_id, started, seen, jobs in rows:
+            try:
+                yield InstanceInfo(instance_id, instant_of(started), instant_of(seen), frozenset(json.loads(jobs)))
+            except UNREADABLE as error:
+                self._told.error(f"the row of instance {instance_id!r} cannot be read and is left as it is: {error}")
 
 
 def _due_of(kept: Kept, at: Moment) -> Due | None:
