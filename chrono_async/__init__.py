@@ -23,6 +23,7 @@ from .errors import (
     JobAlreadyExistsError,
     JobNotFoundError,
     LeaseLostError,
+    PoisonedError,
     RemoteRunError,
     RunNotFoundError,
     ScheduleError,
@@ -30,6 +31,7 @@ from .errors import (
     SchedulerStoppedError,
     StorageCorruptError,
     StorageError,
+    TriggerPendingError,
 )
 from .models import InstanceInfo, JobInfo, JobRecord, JobResult, JobStatus, RunRecord, RunStatus
 from .options import JobFunc, JobOptions
@@ -87,6 +89,7 @@ __all__ = [
     "Missed",
     "OneShotSchedule",
     "Overlap",
+    "PoisonedError",
     "PostgresStorage",
     "Recovery",
     "RedisStorage",
@@ -106,6 +109,7 @@ __all__ = [
     "StorageError",
     "SystemClock",
     "ThreadSafe",
+    "TriggerPendingError",
     "WindowedSchedule",
     "current_run",
     "occurrences",

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar, Unpack
 
 from .durations import Duration
-from .engine import Declarations, read_job
+from .engine import Declarations, delayed_or_at, read_job
 from .options import JobOptions
-from .schedules import CronSchedule, IntervalSchedule, OneShotSchedule, Schedule
+from .schedules import CronSchedule, IntervalSchedule, Schedule
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,7 +65,7 @@ class JobDecorators:
         **options: Unpack[JobOptions],
     ) -> Callable[[F], F]:
         """Run the function once: after `delay`, counted from its registration, or `at` an instant."""
-        return self._decorator(OneShotSchedule(delay, at=at), id, name, options)
+        return self._decorator(delayed_or_at(delay, at), id, name, options)
 
     def job(
         self,

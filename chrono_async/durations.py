@@ -18,8 +18,8 @@ Duration = timedelta | int | float
 
 def to_timedelta(value: Duration, what: str) -> timedelta:
     """Return `value` as a `timedelta`; `InvalidOptionError`, naming `what`, for anything that is no length of time."""
-    if isinstance(value, timedelta):
-        return value
+    if isinstance(value, timedelta):  # and nothing but that: some libraries have kinds of their own
+        return value if type(value) is timedelta else timedelta.__add__(timedelta(0), value)
     if not _is_finite_number(value):
         raise InvalidOptionError(what, value, f"must be {_WANTED}")
     try:
@@ -51,7 +51,7 @@ def to_non_negative(value: Duration, what: str) -> timedelta:
 
 
 def at_most_a_century(length: timedelta, what: str) -> timedelta:
-    """Return `length`, if no instant of our time is led off the calendar by it."""
+    """Return `length` if it is at most a century, so that no instant of our time is led off the calendar by it."""
     if length > CENTURY:
         raise InvalidOptionError(what, length, "must not be longer than a century")
     return length

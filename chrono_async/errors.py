@@ -10,6 +10,7 @@ would have guessed. Errors carry their data as attributes. A job's own exception
     ├── JobNotFoundError (LookupError)
     ├── RunNotFoundError (LookupError)
     ├── JobAlreadyExistsError (ValueError)
+    ├── TriggerPendingError (RuntimeError)
     ├── InvalidJobFuncError (TypeError)
     ├── EmptyJobIDError (ValueError)
     ├── InvalidOptionError (ValueError)
@@ -20,6 +21,7 @@ would have guessed. Errors carry their data as attributes. A job's own exception
     ├── StorageError (OSError)
     │   └── StorageCorruptError
     ├── LeaseLostError (RuntimeError)
+    ├── PoisonedError (RuntimeError)
     └── RemoteRunError (RuntimeError)
 """
 
@@ -29,7 +31,7 @@ class ChronoError(Exception):
 
 
 class SchedulerRunningError(ChronoError, RuntimeError):
-    """`start()` was called on a scheduler that runs."""
+    """A scheduler that runs was started again, or used on an event loop other than its own."""
 
 
 class SchedulerStoppedError(ChronoError, RuntimeError):
@@ -45,7 +47,7 @@ class JobNotFoundError(ChronoError, LookupError):
 
 
 class RunNotFoundError(ChronoError, LookupError):
-    """The job has no run of this name to come or going on, and its history tells of none, perhaps no more."""
+    """The job has no such run to come or going on, nor does its history tell of one, or not any more."""
 
     def __init__(self, job_id: str, run_id: str) -> None:
         super().__init__(f"job {job_id!r} has no run {run_id!r} ahead of it, and none in its history")
@@ -57,8 +59,19 @@ class JobAlreadyExistsError(ChronoError, ValueError):
     """This scheduler has a job of this id already."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"this scheduler has a job with the id {job_id!r} already; pass replace=True to replace it")
+        super().__init__(
+            f"this scheduler has a job with the id {job_id!r} already; give another id, or replace=True to a verb"
+        )
         self.job_id: str = job_id
+
+
+class TriggerPendingError(ChronoError, RuntimeError):
+    """A manual run of this job waits already, with other arguments. Nothing was asked for: try again when it runs."""
+
+    def __init__(self, job_id: str, run_id: str) -> None:
+        super().__init__(f"a manual run of job {job_id!r} waits already, with other arguments; wait until it has begun")
+        self.job_id: str = job_id
+        self.run_id: str = run_id
 
 
 class InvalidJobFuncError(ChronoError, TypeError):
@@ -129,6 +142,15 @@ class LeaseLostError(ChronoError, RuntimeError):
         super().__init__(f"the lease of job {job_id!r} under token {token} is lost")
         self.job_id: str = job_id
         self.token: int = token
+
+
+class PoisonedError(ChronoError, RuntimeError):
+    """A run was given up: the process that it ran in has died in each of its attempts."""
+
+    def __init__(self, job_id: str, attempts: int) -> None:
+        super().__init__(f"its process died in each of {attempts} attempts")
+        self.job_id: str = job_id
+        self.attempts: int = attempts
 
 
 class RemoteRunError(ChronoError, RuntimeError):

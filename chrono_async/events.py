@@ -11,13 +11,14 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from ._tasks import is_cancellation
-from .errors import InvalidOptionError
+from .counts import to_count
 from .models import JobResult
 from .policies import Missed
 
@@ -80,7 +81,7 @@ class JobRescheduled(JobEvent):
 
 @dataclass(frozen=True, slots=True)
 class JobUnknown(JobEvent):
-    """A job has been due for a poll interval, and this instance has no function for it; it is left alone, told once."""
+    """A job has been due for a poll interval, and nobody here has a function for it; told once for each such time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +225,13 @@ class _Calling(Subscription):
         super().__init__(bus, types, buffer)
         _check_listener(listener)
         self._listener = listener
+        self._context = copy_context()  # the subscriber's: not that of the run which is told of
         self._task: asyncio.Task[None] | None = None
 
     def put(self, event: Event) -> None:
         super().put(event)
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._deliver())
+            self._task = asyncio.get_running_loop().create_task(self._deliver(), context=self._context)
 
     async def _deliver(self) -> None:
         while self._buffer:
@@ -305,8 +307,7 @@ def _check_types(types: Iterable[object]) -> None:
 
 
 def _check_buffer(buffer: object) -> None:
-    if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
-        raise InvalidOptionError("buffer", buffer, "must be a whole number, one or more")
+    to_count(buffer, "buffer", least=1)
 
 
 def _check_listener(listener: object) -> None:

@@ -1,7 +1,6 @@
 """
-What is kept and what is handed around: the job's record, what is asked of a storage and what it answers.
+What is kept and what is handed around: the job's record, what is due, a run's row and its result.
 
-The small values of the hot path are named tuples: immutable like the rest, and a third of the price.
 Every instant is aware and in UTC.
 """
 

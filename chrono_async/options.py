@@ -90,7 +90,8 @@ class ReadOptions:
 
 
 _DEFAULTS = ReadOptions(LocalOptions(), DEFAULT_POLICIES)
-_CALLBACKS = ("on_success", "on_error", "on_result")
+_CALLBACKS = {"on_success": 1, "on_error": 2, "on_result": 1}
+"""What is called at a run's end, and with how many arguments."""
 _POLICIES = tuple(Policies.model_fields)
 
 
@@ -136,7 +137,7 @@ def _read_local(given: dict[str, Any]) -> LocalOptions:
     args, kwargs = read_arguments(given.pop("args", ()), given.pop("kwargs", {}))
     callbacks = {name: _read_callback(given.pop(name, None), name) for name in _CALLBACKS}
     for name, value in given.items():
-        raise InvalidOptionError(name, value, "there is no such option")
+        raise InvalidOptionError(name, value, f"there is no such option{_suggestion(name)}")
     seconds = None if timeout is None else to_positive(timeout, "timeout") / timedelta(seconds=1)
     return LocalOptions(seconds, _read_retry(retries), args=args, kwargs=kwargs, **callbacks)
 
@@ -152,6 +153,13 @@ def read_arguments(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, A
     return several, named
 
 
+def _suggestion(name: str) -> str:
+    import difflib  # noqa: PLC0415 - only for who has mistyped
+
+    found = difflib.get_close_matches(name, JobOptions.__annotations__, n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
 def _read_as(kind: type[Any], value: Any, name: str, wanted: str) -> Any:
     try:
         return kind(value)
@@ -163,13 +171,18 @@ def _read_retry(value: Any) -> Retry | None:
     if isinstance(value, Retry):
         return value
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidOptionError("max_retries", value, "must be a whole number, zero or more, or a Retry")
+        raise InvalidOptionError("max_retries", value, "must be a whole number of 0 or more, or a Retry")
     return Retry(value, delay=0) if value else None
 
 
 def _read_callback(value: Any, name: str) -> Any:
-    if value is not None and not callable(value):
+    if value is None:
+        return None
+    if not callable(value):
         raise InvalidOptionError(name, value, "cannot be called")
+    problem = _misfit(value, _CALLBACKS[name], ())
+    if problem:
+        raise InvalidOptionError(name, value, f"cannot be called with what it is told: {problem}")
     return value
 
 

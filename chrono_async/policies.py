@@ -126,9 +126,9 @@ class Retry(BaseModel):
 
     max_retries: int = Field(default=3, ge=0, strict=True)
     delay: NonNegativeDuration = timedelta(seconds=1)
-    backoff: float = Field(default=2.0, ge=1, allow_inf_nan=False)
+    backoff: float = Field(default=2.0, ge=1, strict=True, allow_inf_nan=False)
     max_delay: NonNegativeDuration = timedelta(minutes=5)
-    jitter: bool = True
+    jitter: bool = Field(default=True, strict=True)
     on: tuple[type[BaseException], ...] = (Exception,)
 
     def __init__(
@@ -225,8 +225,8 @@ def _fire_once(schedule: Schedule, due: datetime, now: datetime) -> Backlog:
 
 def _skip(schedule: Schedule, due: datetime, now: datetime, grace: timedelta) -> Backlog:
     in_time = _utc(schedule.next(max(due, now - grace - _TICK)))
-    missed = _missed(schedule, due, in_time if in_time is not None and in_time <= now else None, until=now)
-    return Backlog(in_time if in_time is not None and in_time <= now else None, in_time, missed)
+    run = in_time if in_time is not None and in_time <= now else None
+    return Backlog(run, in_time, _missed(schedule, due, run, until=now))
 
 
 def _fire_all(schedule: Schedule, due: datetime, now: datetime, most: int) -> Backlog:

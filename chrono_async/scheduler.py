@@ -2,6 +2,7 @@
 The front desk: `AsyncScheduler`, its lifecycle and its verbs. What they do is done in `engine/`.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -64,6 +65,7 @@ class AsyncScheduler(JobDecorators):
     ) -> None:
         settings = Settings(
             instance_id=make_instance_id() if instance_id is None else instance_id,
+            id_made_in=os.getpid() if instance_id is None else None,
             lock_ttl=to_positive(lock_ttl, "lock_ttl"),
             poll_interval=_poll_interval(storage_poll_interval, check_interval),
             timezone=timezone,

@@ -59,14 +59,13 @@ def current_run() -> RunContext:
     run, state = here
     if run.lost is None:
         run.lost = asyncio.Event()
-    owner = run.lease.owner.rpartition("/")[0]
     return RunContext(
         run.job.id,
         run.run_id,
         run.fire_time,
         run.attempt,
         run.lease.token,
-        owner,
+        state.settings.instance_id,
         run.missed,
         run.previous_success,
         run.lost,

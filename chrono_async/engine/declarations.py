@@ -13,6 +13,7 @@ from ..options import JobFunc
 from ..schedules import OneShotSchedule
 from .desk import Desk, NewJob
 from .state import State
+from .storage_door import check_home
 
 _logger = logging.getLogger("chrono_async")
 
@@ -34,6 +35,8 @@ class Declarations:
 
         `JobAlreadyExistsError` if another function has the id.
         """
+        if is_running:
+            check_home(self._state.door.home)
         self._check_id(new)
         self._funcs[new.id] = new.func
         self._waiting.append(new)
@@ -54,7 +57,7 @@ class Declarations:
                 await self.register()
             except StorageError as error:
                 seconds = self._state.door.pause()
-                if self._state.is_torn(self._waiting[0].id, error):
+                if self._state.leaves_out(self._waiting[0].id, error):
                     self._waiting.rotate(-1)  # the others first; what is stored of this one may be mended meanwhile
                     seconds = _LOOK_AGAIN
                 await self._state.drains_within(timedelta(seconds=seconds))

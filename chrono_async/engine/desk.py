@@ -11,21 +11,22 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ..claims import RegisterVerdict
+from ..counts import to_count
 from ..durations import Duration
 from ..errors import (
     EmptyJobIDError,
     InvalidDelayError,
-    InvalidOptionError,
     JobAlreadyExistsError,
     JobNotFoundError,
     ScheduleError,
     StorageError,
+    TriggerPendingError,
 )
 from ..events import JobAdded, JobEvent, JobPaused, JobRemoved, JobRescheduled, JobResumed
 from ..models import Definition, JobInfo, JobRecord, Trigger, due_of, run_id
 from ..options import JobFunc, JobOptions, LocalOptions, ReadOptions, check_func, is_coroutine_function, read_options
 from ..policies import default_grace
-from ..schedules import OneShotSchedule, Schedule, WindowedSchedule, bind, declared, dump, load
+from ..schedules import OneShotSchedule, Schedule, WindowedSchedule, bind, declared, dump, load, window_of
 from .registry import LocalJob, as_given, held_to_its_word
 from .run import Why, dump_arguments, parse_arguments
 from .state import State
@@ -64,15 +65,35 @@ def check_text(text: object, what: str) -> str:
 
 def to_rows(number: object, option: str) -> int:
     """Return a number of rows, so large at most that every storage can count them."""
-    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise InvalidOptionError(option, number, "must be a whole number, zero or more")
-    return min(number, _MOST_ROWS)
+    return min(to_count(number, option), _MOST_ROWS)
+
+
+def delayed_or_at(delay: Duration | None, at: datetime | None) -> OneShotSchedule:
+    """Return the schedule of a job that runs once; `ScheduleError` if it is not clear when."""
+    if delay is not None and at is not None:
+        raise ScheduleError(f"delay={delay!r}, at={at!r}: give one of them")
+    return OneShotSchedule(delay, at=at)
 
 
 def _check_schedule(schedule: Schedule) -> Schedule:
+    if isinstance(schedule, str):
+        raise ScheduleError(
+            f"{schedule!r} is no schedule; if it is a cron expression, write CronSchedule({schedule!r})"
+        )
     if isinstance(schedule, type) or not callable(getattr(schedule, "next", None)):
         raise ScheduleError(f"{schedule!r} is no schedule; it needs a method next(after)")
     return schedule
+
+
+def _compare_windows(new: NewJob, stored: Schedule) -> None:
+    """Say so where a job is joined whose window is another than code says: options alone replace no schedule."""
+    start, end = window_of(stored)
+    if new.options.start_at in {None, start} and new.options.end_at in {None, end}:
+        return
+    _logger.warning(
+        "job %r keeps the schedule that is stored, with start_at=%s and end_at=%s: to change these, reschedule it",
+        *(new.id, start, end),
+    )
 
 
 class Desk:
@@ -108,13 +129,15 @@ class Desk:
         state = self._state
         await self._know_the_time()
         job = self._bind(new)
-        definition = Definition(declared(new.schedule), dump(as_given(job.schedule)))
+        declaration = declared(new.schedule, timezone=state.settings.timezone)
+        definition = Definition(declaration, dump(as_given(job.schedule)))
         record = await self._register(new, job, definition)
         state.forget(job.id)
         if record.schedule == definition:
             job.revision = record.revision
         else:
             state.adopt(job, record)
+            _compare_windows(new, job.schedule)
         state.registry.add(job)
         state.arm(due_of(record, record.lease_until))
         self._tell(JobAdded, job.id)
@@ -132,8 +155,8 @@ class Desk:
 
     async def one_shot(self, delay: Duration | None, at: datetime | None) -> OneShotSchedule:
         """Make a one-shot schedule; a delay counts from now by the clock that plans, and stays declared as a delay."""
-        schedule = OneShotSchedule(delay, at=at)
-        if schedule.delay is None or at is not None:
+        schedule = delayed_or_at(delay, at)
+        if schedule.delay is None:
             return schedule
         await self._know_the_time()
         try:
@@ -234,8 +257,9 @@ class Desk:
         state = self._state
         _check_schedule(schedule)
         await self._ask_the_time()
-        bound = bind(schedule, job_id=job_id, timezone=state.settings.timezone, now=state.time.now())
-        definition = Definition(declared(schedule), dump(bound))
+        timezone = state.settings.timezone
+        bound = bind(schedule, job_id=job_id, timezone=timezone, now=state.time.now())
+        definition = Definition(declared(schedule, timezone=timezone), dump(bound))
         checked = held_to_its_word(bound)
 
         def write(record: JobRecord) -> Coroutine[Any, Any, JobRecord | None]:
@@ -253,7 +277,7 @@ class Desk:
     async def trigger(
         self, job_id: str, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None
     ) -> str:
-        """Ask for a run now. Returns the run's id; one that waits already is joined."""
+        """Ask for a run now. Returns the run's id; one that waits already, with the same arguments, is joined."""
         state, arguments = self._state, dump_arguments(args, kwargs)
         self._check_fit(job_id, arguments)
         trigger = Trigger(state.time.now(), arguments)
@@ -261,7 +285,10 @@ class Desk:
         record = await state.door.ask(state.door.storage.get_job(job_id), reads=True)
         if job_id in state.registry:
             state.arm(due_of(record, record.lease_until))
-        return run_id(job_id, waiting.at, manual=True)
+        waiting_id = run_id(job_id, waiting.at, manual=True)
+        if waiting.arguments != arguments:
+            raise TriggerPendingError(job_id, waiting_id)
+        return waiting_id
 
     def _check_fit(self, job_id: str, arguments: str) -> None:
         """Refuse arguments that the job's function cannot take, if it lives here."""

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from .._tasks import is_cancellation
-from ..claims import ClaimVerdict, Early, Granted, Held
+from ..claims import ClaimVerdict, Early, Gone, Granted, Held
 from ..errors import StorageError
 from ..events import FireTimesMissed
 from ..models import Due
@@ -213,7 +213,7 @@ class RunLoop:
             try:
                 await self._advance(due, step)
             except StorageError as error:
-                if not self._state.is_torn(due.job_id, error):
+                if not self._state.leaves_out(due.job_id, error):
                     self._put_back([due for due, _ in moves[at:]], timedelta(seconds=self._state.door.pause()))
                     return
 
@@ -232,7 +232,7 @@ class RunLoop:
         """Claim all in one round trip, as an owner like no other: not the same instance's, nor a copy of it."""
         owner = f"{self._state.settings.instance_id}/{os.urandom(8).hex()}"
         sent = self._state.time.boot()
-        if not await self._is_answered(claims, owner, sent):
+        if not await self._ask_for(claims, owner, sent):
             self._put_off([Asked(claim, owner, sent) for claim in claims])
 
     async def _claim_again(self, again: list[Asked]) -> None:
@@ -246,7 +246,7 @@ class RunLoop:
             asked = of_first_owner(again[: self._at_once])
             again = again[len(asked) :]
             claims, owner = [claim.claim for claim in asked], asked[0].owner
-            if not await self._is_answered(claims, owner, self._state.time.boot()):
+            if not await self._ask_for(claims, owner, self._state.time.boot()):
                 self._at_once = 1
                 self._put_off([*again, *asked])
                 return
@@ -263,14 +263,14 @@ class RunLoop:
     def _trust_until(self, sent: float) -> float:
         return sent + self._state.settings.trust / timedelta(seconds=1)
 
-    async def _is_answered(self, claims: list[Claim], owner: str, sent: float) -> bool:
-        """Claim, and act on the answer, if there is one."""
+    async def _ask_for(self, claims: list[Claim], owner: str, sent: float) -> bool:
+        """Claim, and act on the answer; whether there was one."""
         state, requests = self._state, [claim.request for claim in claims]
         try:
             answer = await state.door.ask_dated(state.door.storage.claim(requests, owner, state.settings.lock_ttl))
             state.door.check_count(requests, answer.verdicts)
         except StorageError as error:
-            return len(claims) == 1 and state.is_torn(claims[0].due.job_id, error)  # the poll brings it again
+            return len(claims) == 1 and state.leaves_out(claims[0].due.job_id, error)  # the poll brings it again
         self._is_beaten = 2 * sum(type(verdict) is Granted for verdict in answer.verdicts) < len(answer.verdicts)
         trust_until = self._trust_until(sent)
         for claim, verdict in zip(claims, answer.verdicts, strict=True):
@@ -311,7 +311,10 @@ class RunLoop:
                 state.arm(claim.due._replace(when=max(until, now + _REARM)))
             case Early(by):
                 state.arm(claim.due._replace(when=now + max(by, _REARM)))
-            case _:  # gone, or moved by somebody else: a poll brings what is to be known of it, when all is asked for
+            case Gone():
+                _logger.warning("job %r is in the storage no more: it was removed, or lost", claim.due.job_id)
+                self._is_behind = True
+            case _:  # moved by somebody else: a poll brings what is to be known of it, when all is asked for
                 self._is_behind = True
 
     def _put_back(self, dues: Iterable[Due], pause: timedelta) -> None:

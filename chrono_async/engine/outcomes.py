@@ -76,9 +76,14 @@ def _move(run: Run, finished: datetime) -> Move:
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception as text for the record: type and message, whatever its `__str__` does."""
+    """Return an exception as text for the record: type and message, of any length and whatever its `__str__` does."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - a job's own exception may be broken in any way
+    except BaseException:  # noqa: BLE001 - a job's own exception may be broken in any way
         text = "(its message cannot be read)"
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}... ({len(text)} characters)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+_LONGEST = 10_000

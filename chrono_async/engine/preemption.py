@@ -36,7 +36,7 @@ class Preemption:
             self._state.arm_later(due, timedelta(0))
 
     def has_come(self, job: LocalJob, due: Due) -> bool:
-        """Whether, by the schedule, a fire time has come since the claim of the job's run; else look again then."""
+        """Whether, by the schedule, a fire time has come since the claim of the job's run; if not, look again then."""
         return self._has_come(job, due, _next_of(job, _claimed(self._state.runs.of(job.id))))
 
     def _has_come(self, job: LocalJob, due: Due, upcoming: datetime | None) -> bool:

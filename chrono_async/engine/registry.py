@@ -11,9 +11,7 @@ from ..errors import ScheduleError
 from ..models import JobRecord
 from ..options import JobFunc, LocalOptions
 from ..policies import Policies
-from ..schedules import CronSchedule, IntervalSchedule, OneShotSchedule, Schedule, WindowedSchedule, dump, load
-
-_OURS = (CronSchedule, IntervalSchedule, OneShotSchedule)
+from ..schedules import Schedule, WindowedSchedule, dump, is_ours, load
 
 
 @dataclass(slots=True)
@@ -57,7 +55,7 @@ def held_to_its_word(schedule: Schedule) -> Schedule:
     """Return `schedule`, with the answers of one that is not ours checked: within its window, which stays in sight."""
     if isinstance(schedule, WindowedSchedule):
         return _around(schedule, held_to_its_word(schedule.schedule))
-    return schedule if isinstance(schedule, (*_OURS, CheckedSchedule)) else CheckedSchedule(schedule)
+    return schedule if is_ours(schedule) or isinstance(schedule, CheckedSchedule) else CheckedSchedule(schedule)
 
 
 def as_given(schedule: Schedule) -> Schedule:
@@ -92,7 +90,7 @@ class CheckedSchedule:
         return moment
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)  # previous, count: what it has besides
+        return getattr(self.inner, name)  # previous: what it has besides
 
 
 def _is_aware(moment: object) -> bool:

@@ -10,6 +10,7 @@ from ..models import JobResult
 from .run import Run
 
 _RECENT = 200
+_FAILED = 10  # an error keeps all that its function had in its hands
 
 
 class _Waiter(NamedTuple):
@@ -21,12 +22,16 @@ class Results:
     """A run that has succeeded is kept raw: its result is only built for somebody who asks."""
 
     def __init__(self) -> None:
-        self._recent: deque[Run | JobResult] = deque(maxlen=_RECENT)
+        self._recent: deque[Run] = deque(maxlen=_RECENT)
+        self._failed: deque[JobResult] = deque(maxlen=_FAILED)
         self._waiters: dict[str, list[_Waiter]] = {}
 
     def note(self, run: Run) -> None:
         """Take in a run that is settled, and tell those who wait for its job."""
-        self._recent.append(run if run.error is None else run.result())
+        if run.error is None:
+            self._recent.append(run)
+        else:
+            self._failed.append(run.result())
         if run.job.id in self._waiters:
             self._tell(run)
 
@@ -36,11 +41,14 @@ class Results:
             if not waiter.future.done():
                 waiter.future.set_exception(error)
 
-    def find(self, job_id: str, run_id: str | None) -> JobResult | None:
-        """Return the job's latest result that is still known, or that of one of its runs."""
-        for ended in reversed(self._recent):
-            if ended.job_id == job_id and run_id in {None, ended.run_id}:
-                return ended.result() if isinstance(ended, Run) else ended
+    def find(self, job_id: str, run_id: str) -> JobResult | None:
+        """Return the result of one of the job's runs, if it is still known."""
+        for failed in self._failed:
+            if failed.job_id == job_id and failed.run_id == run_id:
+                return failed
+        for run in reversed(self._recent):
+            if run.job.id == job_id and run.run_id == run_id:
+                return run.result()
         return None
 
     async def next(self, job_id: str, run_id: str | None = None) -> JobResult:

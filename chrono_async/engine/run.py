@@ -82,18 +82,13 @@ class Run:
                 self.task.cancel(str(why))  # one that is about to begin looks by itself
 
     @property
-    def job_id(self) -> str:
-        """The job's."""
-        return self.job.id
-
-    @property
     def run_id(self) -> str:
         """The occurrence's name."""
         return run_id(self.job.id, self.fire_time, manual=self.manual)
 
     @property
     def can_be_given_back(self) -> bool:
-        """Whether it may be due again: not once it has begun, at most once; nor does a manual flight find back."""
+        """Whether it may become due again: not an at-most-once run that has begun, nor a manual flight."""
         return not self.at_most_once or (self.started is None and not (self.manual and self.job.is_parallel))
 
     @property

@@ -10,10 +10,11 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 from .._threads import call_in_thread
-from ..errors import StorageError
+from ..errors import PoisonedError, StorageError
 from ..events import RunStarted
 from ..models import JobStatus
 from ..policies import MAX_ATTEMPTS
@@ -25,10 +26,6 @@ from .state import State
 
 _Ending = tuple[Any, BaseException | None]
 """What a plain function has returned, or what it has raised."""
-
-
-class PoisonedError(RuntimeError):
-    """The occurrence's process has died too often; it is given up."""
 
 
 class Runner:
@@ -46,10 +43,12 @@ class Runner:
         if state.draining.is_set() or run.job.id not in state.registry:
             self._give_back(run)
         elif run.attempt > MAX_ATTEMPTS:
-            self._end_with(run, PoisonedError(f"its process died in each of {MAX_ATTEMPTS} attempts"))
+            self._end_with(run, PoisonedError(run.job.id, MAX_ATTEMPTS))
         else:
-            run.task = asyncio.get_running_loop().create_task(self._run(run))
-            self._watch(run)
+            task = asyncio.get_running_loop().create_task(self._run(run))
+            if not task.done():
+                run.task = task
+                self._watch(run)
 
     def _give_back(self, run: Run) -> None:
         """Let the run be due again, as if it had not been claimed; one for which there is no way back is settled."""
@@ -81,6 +80,7 @@ class Runner:
         Its task's context knows the run. So do the frames that an error is traced to, ours too: none keeps the error.
         """
         context.enter(run, self._state)
+        run.task = asyncio.current_task()  # it may be an eager one, which nobody has been given yet
         try:
             await self._try_until_done(run)
         except BaseException as error:  # noqa: BLE001 - between tries, or before the first
@@ -92,7 +92,7 @@ class Runner:
         """Try, and try again as the job's options say."""
         while True:
             await (self._try(run) if run.job.is_async else self._try_in_turn(run))
-            if run.error is None or await self._has_written(run) or not _wants_retry(run, run.error):
+            if run.error is None or await self._finds_written(run) or not _wants_retry(run, run.error):
                 return
             if not await self._reaches_next_try(run):
                 return
@@ -178,7 +178,7 @@ class Runner:
         run.not_before = None if run.at_most_once else not_before
         return False
 
-    async def _has_written(self, run: Run) -> bool:
+    async def _finds_written(self, run: Run) -> bool:
         """
         Whether a body that failed had written its outcome in a transaction of its own which was committed all the same.
 
@@ -227,10 +227,14 @@ class Runner:
 
 def _traced_from_its_function(error: BaseException) -> BaseException:
     """Leave out the frames of this module: they know the run, which knows its error, so neither would be freed soon."""
-    trace = error.__traceback__
+    trace = _trace_of(error)
     while trace is not None and trace.tb_frame.f_globals is globals():
         trace = trace.tb_next
-    return error.with_traceback(trace)
+    BaseException.with_traceback(error, trace)  # whatever its own class makes of that
+    return error
+
+
+_trace_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__["__traceback__"].__get__
 
 
 def _wants_retry(run: Run, error: BaseException) -> bool:

@@ -48,8 +48,8 @@ class Session:
 
     @property
     def is_over(self) -> bool:
-        """Whether all has ended."""
-        return self._task.done()
+        """Whether all has ended: with the event loop at the latest."""
+        return self._task.done() or self.loop.is_closed()
 
     @property
     def is_stopping(self) -> bool:

@@ -6,13 +6,14 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
-from zoneinfo import ZoneInfo
 
+from ..counts import to_count
 from ..durations import at_most_a_century
-from ..errors import InvalidOptionError
+from ..errors import InvalidOptionError, ScheduleError
+from ..schedules import zone_named
 
 _MIN_TTL = timedelta(milliseconds=50)
 
@@ -38,20 +39,30 @@ class Settings:
     max_threads: int = 40
     leader: LeaderElection | None = None
     blocked_loop_threshold: timedelta | None = None
+    id_made_in: int | None = None
+    """The process that the instance's id was made for, unless the user has given one."""
 
     def __post_init__(self) -> None:
+        _check_text(self.instance_id, "instance_id")
         if self.lock_ttl < _MIN_TTL:
             raise InvalidOptionError("lock_ttl", self.lock_ttl, f"must be at least {_MIN_TTL}")
         at_most_a_century(self.lock_ttl, "lock_ttl")
         at_most_a_century(self.poll_interval, "storage_poll_interval")
         at_most_a_century(self.storage_timeout, "storage_timeout")
-        for name in ("max_concurrent_runs", "max_threads"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InvalidOptionError(name, value, "must be a whole number, one or more")
+        if self.blocked_loop_threshold is not None:
+            at_most_a_century(self.blocked_loop_threshold, "blocked_loop_threshold")
+        to_count(self.max_threads, "max_threads", least=1)
+        if self.max_concurrent_runs is not None:
+            to_count(self.max_concurrent_runs, "max_concurrent_runs", least=1)
         if self.leader is not None and not callable(getattr(self.leader, "is_leader", None)):
             raise InvalidOptionError("leader", self.leader, "must have an is_leader() method")
         _check_zone(self.timezone)
+
+    def in_this_process(self) -> "Settings":
+        """Return the same, with another id if that was made in the process that this one is a fork of."""
+        if self.id_made_in in {None, os.getpid()}:
+            return self
+        return replace(self, instance_id=make_instance_id(), id_made_in=os.getpid())
 
     @property
     def horizon(self) -> timedelta:
@@ -74,8 +85,13 @@ def make_instance_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
+def _check_text(value: object, option: str) -> None:
+    if not isinstance(value, str) or not value:
+        raise InvalidOptionError(option, value, "must be a text that is not empty")
+
+
 def _check_zone(name: str) -> None:
     try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError, TypeError):
-        raise InvalidOptionError("timezone", name, "is not a known IANA time zone") from None
+        zone_named(name)
+    except (ScheduleError, TypeError):
+        raise InvalidOptionError("timezone", name, "no such zone; write an IANA name such as 'Europe/London'") from None

@@ -10,6 +10,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +26,10 @@ from .state import State
 from .storage_door import job_of
 
 _logger = logging.getLogger("chrono_async")
+_job_logger = logging.getLogger("chrono_async.jobs")
+"""For what jobs raise, which a user may want elsewhere."""
+
+_calling_back: ContextVar[object] = ContextVar("chrono_async_calling_back", default=None)
 
 _BATCH = 1000
 _LAST_PAUSE = 0.5
@@ -78,8 +83,8 @@ class Settler:
             await asyncio.wait(tuple(self._callbacks))
 
     def is_calling_back(self) -> bool:
-        """Whether the task that asks is a callback's."""
-        return asyncio.current_task() in self._callbacks
+        """Whether a callback asks, or a task that it has started."""
+        return _calling_back.get() is self
 
     def abandon_callbacks(self) -> int:
         """Cancel the callbacks that are still going; return how many these are."""
@@ -172,13 +177,25 @@ class Settler:
 
     def _tell_finished(self, run: Run, outcome: Outcome) -> None:
         self._state.results.note(run)
+        if run.status is JobStatus.FAILED:
+            _job_logger.error("job %r failed, run %s", run.job.id, run.run_id, exc_info=run.error)
         if not self._state.bus.is_silent:
             self._tell_events(run, outcome)
         if run.job.has_callbacks:
-            task = asyncio.get_running_loop().create_task(_call_back(run.job.options, run.result()))
+            task = asyncio.get_running_loop().create_task(self._call_back(run.job.options, run.result()))
             self._callbacks.add(task)
             task.add_done_callback(self._callbacks.discard)
         run.error = None  # the results have it; what it is traced to knows the run: they would keep each other
+
+    async def _call_back(self, options: LocalOptions, result: JobResult) -> None:
+        """Call what the job's options name. One that raises is logged, and harms nothing."""
+        _calling_back.set(self)
+        if result.status is JobStatus.COMPLETED and options.on_success is not None:
+            await _call_safely(options.on_success, result.job_id)
+        if result.status is JobStatus.FAILED and options.on_error is not None:
+            await _call_safely(options.on_error, result.job_id, result.error)
+        if options.on_result is not None:
+            await _call_safely(options.on_result, result)
 
     def _tell_events(self, run: Run, outcome: Outcome) -> None:
         bus, now, job = self._state.bus, self._state.time.now(), run.job
@@ -195,16 +212,6 @@ def _what_counts(run: Run, written: Outcome) -> Outcome:
     _logger.warning("job %r failed after its outcome was committed, which counts", run.job.id, exc_info=run.error)
     run.error, run.status, run.finished = None, JobStatus.COMPLETED, written.run.finished
     return written
-
-
-async def _call_back(options: LocalOptions, result: JobResult) -> None:
-    """Call what the job's options name. One that raises is logged, and harms nothing."""
-    if result.status is JobStatus.COMPLETED and options.on_success is not None:
-        await _call_safely(options.on_success, result.job_id)
-    if result.status is JobStatus.FAILED and options.on_error is not None:
-        await _call_safely(options.on_error, result.job_id, result.error)
-    if options.on_result is not None:
-        await _call_safely(options.on_result, result)
 
 
 async def _call_safely(callback: Callable[..., Any], *args: Any) -> None:

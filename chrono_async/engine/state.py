@@ -79,6 +79,7 @@ class State:
 
     def begin(self) -> None:
         """Begin a new life: what belonged to the last one, perhaps on another event loop, is forgotten."""
+        self.settings = self.settings.in_this_process()
         self.runs, self.unknown, self.foreign, self.unread, self.ask_again = RunTable(), set(), {}, {}, {}
         self.unreadable, self.left_out, self.torn = set(), set(), set()
         self.wake, self.hurry, self.draining = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -111,8 +112,8 @@ class State:
             self.unread[record.id] = record.revision
             _logger.error("the schedule of job %r cannot be read here, so others have to run it: %s", record.id, error)
 
-    def is_torn(self, job_id: str, error: Exception) -> bool:
-        """Whether an error is about this job alone, which is left out then, and told of once, until it is claimed."""
+    def leaves_out(self, job_id: str, error: Exception) -> bool:
+        """Leave a job out, until it is claimed, and tell of it once, if an error is about it alone; whether it is."""
         if job_of(error) != job_id:
             return False
         if job_id not in self.torn:

@@ -129,8 +129,15 @@ def job_of(error: Exception) -> str | None:
 
 def check_home(home: asyncio.AbstractEventLoop | None) -> None:
     """Refuse to work on another event loop than the one that the scheduler runs on; in a forked child too."""
-    if home is not None and home is not asyncio.get_running_loop() and not home.is_closed():
+    if home is not None and not home.is_closed() and home is not _loop_here():
         raise SchedulerRunningError(
             "the scheduler runs on another event loop: use s.threadsafe from other threads, "
             "and a scheduler of its own on another loop or in a forked process"
         )
+
+
+def _loop_here() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -22,7 +22,8 @@ class StorageTime(DistantClock):
         super().__init__(clock.boot, clock.now())
         self._clock = clock
         self._wall_lead = self._lead()
-        self.on_jump: Callable[[], None] = lambda: None  # called when it turns out to be another by more than a moment
+        self.on_jump: Callable[[], None] = lambda: None
+        """Called when the storage's time turns out to be another, by more than `_STEP`."""
 
     @property
     def is_the_machines(self) -> bool:

@@ -1,8 +1,8 @@
 """
 Claims of which nothing was heard: each may hold or not, and is asked again by the same owner for one lease's length.
 
-After that it is forgotten, though an asking that was not answered either may have made its lease last longer: a plan
-that is older than a lease is for the misfire policy to make anew.
+After that it is forgotten, although a later request, itself unanswered, may have extended its lease: a plan that is
+older than a lease is for the misfire policy to make anew.
 """
 
 import math

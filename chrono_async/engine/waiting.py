@@ -44,8 +44,15 @@ async def wait_for_result(state: State, job_id: str, run_id: str | None, timeout
     if known is not None:
         return known
     wanted = _Wanted(job_id, None if run_id is None else _read_name(job_id, run_id), state.time.now())
-    async with asyncio.timeout(None if timeout is None else timeout / timedelta(seconds=1)):
+    if timeout is None:
         return await _wait(state, wanted)
+    try:
+        async with asyncio.timeout(timeout / timedelta(seconds=1)) as limit:
+            return await _wait(state, wanted)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise TimeoutError(f"job {job_id!r} has come to no such result within {timeout.total_seconds():g} s") from None
 
 
 def _read_name(job_id: str, run_id: str) -> _Named:
@@ -85,8 +92,12 @@ async def _look_around(state: State, wanted: _Wanted) -> JobResult | None:
     for row in await state.door.ask(state.door.storage.list_runs(job_id, limit=20), reads=True):
         if row.status not in _STATUS or row.finished is None:
             continue
-        is_new = row.finished > since and row.instance_id != state.settings.instance_id
-        if row.run_id == run.run_id if run is not None else is_new or (is_finished and record.run_count):
+        if run is not None:
+            is_wanted = row.run_id == run.run_id
+        else:
+            is_new = row.finished > since and row.instance_id != state.settings.instance_id
+            is_wanted = is_new or (is_finished and record.run_count > 0)
+        if is_wanted:
             return state.results.find(job_id, row.run_id) or _told(row, row.finished)
     if run is None or is_here or not _is_over(record, run):
         return None

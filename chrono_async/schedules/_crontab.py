@@ -267,9 +267,9 @@ class _Extended:
     def _item(self, field: Field, item: str) -> int:
         if item[:1] == "H" and item[1:2] in {"", "/"}:
             return self._hashed(field, item)
-        if field.name == DAY.name and self._is_moving_day(item):
+        if field.name == DAY.name and self._takes_moving_day(item):
             return 0
-        if field.name == WEEKDAY.name and self._is_moving_weekday(field, item):
+        if field.name == WEEKDAY.name and self._takes_moving_weekday(field, item):
             return 0
         return _item(self._expression, field, self._with_range(field, item))
 
@@ -294,7 +294,7 @@ class _Extended:
         digest = hashlib.blake2b(f"{field.name}\0{self._spread}".encode("utf-8", "surrogatepass"), digest_size=8)
         return int.from_bytes(digest.digest(), "big") % width
 
-    def _is_moving_day(self, item: str) -> bool:
+    def _takes_moving_day(self, item: str) -> bool:
         """`L`, `LW` and `nW`."""
         if item == "L":
             return self._note(DAY, MovingDays(last=True))
@@ -304,7 +304,7 @@ class _Extended:
             return self._note(DAY, MovingDays(near_workday=1 << _value(self._expression, DAY, item[:-1], item)))
         return False
 
-    def _is_moving_weekday(self, field: Field, item: str) -> bool:
+    def _takes_moving_weekday(self, field: Field, item: str) -> bool:
         """`n#k` and `nL`."""
         word, hash_sign, count = item.partition("#")
         if hash_sign:

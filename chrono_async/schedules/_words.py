@@ -89,7 +89,7 @@ def warnings(reading: Reading, around: datetime) -> list[str]:
     """Return a sentence for each thing that may not be what its author had in mind."""
     return [
         *_uneven_steps(reading.texts),
-        *_missing_days(reading.texts[-3], reading.columns),
+        *_missing_days(reading.columns),
         *_two_kinds_of_days(reading),
         *_clock_changes(reading, around),
     ]
@@ -112,11 +112,11 @@ def _about_step(field: Field, item: str, step: int) -> str:
     if field is DAY and step > 1:
         return f"{field.name} {item}: begins anew on the 1st of every month, so the last step of a month is shorter"
     if width % step:
-        return f"{field.name} {item}: {width} is no multiple of {step}, so every {width // step + 1}th step is shorter"
+        return f"{field.name} {item}: {width} is no multiple of {step}, so one step in {width // step + 1} is shorter"
     return ""
 
 
-def _missing_days(text: str, columns: Columns) -> list[str]:
+def _missing_days(columns: Columns) -> list[str]:
     if columns.stars[2] or columns.days == DAY.full:
         return []
     late_days = [day for day in (29, 30, 31) if columns.days >> day & 1]

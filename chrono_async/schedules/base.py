@@ -95,9 +95,14 @@ def as_instant(value: object, what: str) -> datetime:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         if not isinstance(moment, datetime):
             raise ScheduleError(f"{what}={value!r}: must be an aware datetime")
-        return require_aware(moment, what).astimezone(UTC)
+        return _plain(datetime.astimezone(require_aware(moment, what), UTC))
     except OverflowError:
         raise ScheduleError(f"{what}={value!r}: lies outside the years 1 to 9999 in UTC") from None
+
+
+def _plain(moment: datetime) -> datetime:
+    """Return nothing but a `datetime`: some libraries have kinds of their own, which calculate and print otherwise."""
+    return datetime.combine(datetime.date(moment), datetime.time(moment), UTC)
 
 
 def as_length(value: object, what: str) -> timedelta:

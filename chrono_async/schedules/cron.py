@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import StrictStr, model_validator
 
+from ..clock import SystemClock
 from ..errors import InvalidCronExprError, ScheduleError
 from . import _words, _zones
 from ._calendar import FIRST, LAST, Wall
@@ -89,13 +90,17 @@ class CronSchedule(ScheduleModel):
         spread = job_id if draws else self.spread
         return _shared(self.expr, self.timezone or timezone, self.day_match, self.dialect, spread)
 
+    def in_zone(self, timezone: str) -> "CronSchedule":
+        """Return the same with a zone, for one that names none."""
+        return self if self.timezone else _shared(self.expr, timezone, self.day_match, self.dialect, self.spread)
+
     def explain(self) -> str:
         """Say it in words; `ScheduleError`, with the command that installs it, without the package that knows how."""
         return _words.explain(self._reading())
 
-    def warnings(self, around: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> list[str]:
-        """Say what might surprise its author; changes of the clocks are those of the two years after `around`."""
-        return _words.warnings(self._reading(), require_aware(around, "around"))
+    def warnings(self, after: datetime | None = None) -> list[str]:
+        """Say what might surprise its author; changes of the clocks are those of two years, from `after` or now on."""
+        return _words.warnings(self._reading(), require_aware(after or SystemClock().now(), "after"))
 
     def _reading(self) -> _words.Reading:
         columns = parse(self.expr, self.dialect, self.spread or "")

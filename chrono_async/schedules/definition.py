@@ -6,16 +6,17 @@ else's schedule stays in its process: all that can be written of it is what it i
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import ValidationError
 
 from ..errors import ScheduleError
-from ._custom import describe
 from .base import Schedule
+from .cron import CronSchedule
 from .interval import IntervalSchedule
 from .one_shot import OneShotSchedule
-from .window import WindowedSchedule, from_json, is_ours
+from .window import WindowedSchedule, fields_of, from_json, is_ours
 
 
 def bind(
@@ -41,22 +42,30 @@ def bind(
     return WindowedSchedule(schedule, start_at=start_at, end_at=end_at)
 
 
-def declared(schedule: Schedule) -> str:
+def declared(schedule: Schedule, *, timezone: str) -> str:
     """
-    Return the schedule as its author wrote it, as compact JSON that is the same in every process.
+    Return the schedule as its author wrote it, in its zone, as compact JSON that is the same in every process.
 
     A delay is declared as a delay: when it began is not part of the definition.
     """
+    return _compact(_declared_fields(schedule, timezone))
+
+
+def _declared_fields(schedule: Schedule, timezone: str) -> Mapping[str, object]:
+    if not is_ours(schedule):
+        return fields_of(schedule)
+    if isinstance(schedule, WindowedSchedule):
+        return {**fields_of(schedule), "schedule": _declared_fields(schedule.schedule, timezone)}
     if isinstance(schedule, OneShotSchedule) and schedule.delay is not None:
-        return schedule.model_dump_json(exclude={"at"})
-    return dump(schedule)
+        return {name: value for name, value in fields_of(schedule).items() if name != "at"}
+    return fields_of(schedule.in_zone(timezone) if isinstance(schedule, CronSchedule) else schedule)
 
 
 def dump(schedule: Schedule) -> str:
     """Return the schedule as JSON, which `load` reads."""
     if is_ours(schedule):
         return schedule.model_dump_json(exclude_none=True)
-    return json.dumps(describe(schedule), separators=(",", ":"))
+    return _compact(fields_of(schedule))
 
 
 def load(text: str) -> Schedule | None:
@@ -78,3 +87,6 @@ def _is_custom(text: str) -> bool:
         return bool(form["kind"] == "custom")
     except (ValueError, LookupError, TypeError):
         return False
+
+
+_compact = json.JSONEncoder(separators=(",", ":")).encode

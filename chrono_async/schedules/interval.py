@@ -46,6 +46,9 @@ class IntervalSchedule(ScheduleModel):
         """The length of time between two fire times."""
         return self.every
 
+    def __str__(self) -> str:
+        return f"every {self.every}" if self.start is None else f"every {self.every} from {self.start.isoformat()}"
+
     def next(self, after: datetime) -> datetime | None:
         """Return the first fire time strictly later than `after`, in UTC."""
         instant = to_utc(after, "after")

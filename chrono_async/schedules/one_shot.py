@@ -54,6 +54,9 @@ class OneShotSchedule(ScheduleModel):
         """The one fire time."""
         return self.at
 
+    def __str__(self) -> str:
+        return f"once, at {self.at.isoformat()}"
+
     def next(self, after: datetime) -> datetime | None:
         """Return the fire time if it is strictly later than `after`."""
         return self.at if to_utc(after, "after") < self.at else None

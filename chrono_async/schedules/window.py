@@ -33,7 +33,8 @@ def _read(value: object) -> Schedule:
     raise ScheduleError(f"schedule={value!r}: is no schedule; it needs a method next(after)")
 
 
-def _write(schedule: Schedule) -> Mapping[str, object]:
+def fields_of(schedule: Schedule) -> Mapping[str, object]:
+    """Return what JSON can say of a schedule: of someone's own what it is called."""
     return schedule.model_dump(mode="json", exclude_none=True) if is_ours(schedule) else describe(schedule)
 
 
@@ -42,7 +43,7 @@ class WindowedSchedule(ScheduleModel):
 
     kind: Literal["windowed"] = "windowed"
     # Someone's own schedule is no model, so this field is read and written by hand.
-    schedule: Annotated[Schedule, PlainValidator(_read), PlainSerializer(_write)]
+    schedule: Annotated[Schedule, PlainValidator(_read), PlainSerializer(fields_of)]
     start_at: datetime | None = None
     end_at: datetime | None = None
 
@@ -61,6 +62,10 @@ class WindowedSchedule(ScheduleModel):
         if self.start_at is not None and self.end_at is not None and self.end_at < self.start_at:
             raise ScheduleError(f"end_at={self.end_at.isoformat()} lies before start_at={self.start_at.isoformat()}")
         return self
+
+    def __str__(self) -> str:
+        ends = {"from": self.start_at, "until": self.end_at}
+        return " ".join([str(self.schedule), *(f"{word} {end.isoformat()}" for word, end in ends.items() if end)])
 
     def next(self, after: datetime) -> datetime | None:
         """Return the first fire time in the window that is strictly later than `after`."""
@@ -92,6 +97,13 @@ class WindowedSchedule(ScheduleModel):
         """Return `after`, or the last moment before a window that is still to come."""
         opening = self.start_at and plus(self.start_at, -MICROSECOND)
         return after if opening is None else max(to_utc(after, "after"), opening)
+
+
+def window_of(schedule: Schedule) -> tuple[datetime | None, datetime | None]:
+    """Return from when to when the schedule has fire times, as far as its definition says: a grid begins by itself."""
+    if isinstance(schedule, WindowedSchedule):
+        return schedule.start_at or window_of(schedule.schedule)[0], schedule.end_at
+    return (schedule.start if isinstance(schedule, IntervalSchedule) else None), None
 
 
 _Ours = CronSchedule | IntervalSchedule | OneShotSchedule | WindowedSchedule

@@ -47,7 +47,7 @@ def in_utc(moment: datetime, what: str) -> datetime:
 
 
 def shifted(until: datetime, now: datetime, own_now: datetime) -> datetime:
-    """Return how far ahead `until` is for who asks, by the storage's own clock."""
+    """Return the instant as far ahead of the storage's clock as `until` is of the asker's, which shows `now`."""
     try:
         return own_now + (until - now)
     except OverflowError:
@@ -55,13 +55,6 @@ def shifted(until: datetime, now: datetime, own_now: datetime) -> datetime:
 
 
 # ── what a storage is made of ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def to_count(value: object, option: str, *, least: int = 0) -> int:
-    """Return a whole number that is not below `least`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidOptionError(option, value, f"must be a whole number of {least} or more")
-    return value
 
 
 def split_url(url: str, option: str) -> SplitResult:

@@ -1,5 +1,5 @@
 """
-The leasing verbs for a storage that has only the seed's eight.
+The leasing verbs for a storage that has only the eight methods of the Go original.
 
 Each verb is made of them: lock, read again, apply the rule, save, and, for a settle, give the lock back. That it is the
 lock that proves whose word counts, and that a save writes the whole record, makes the promise weaker than that of a
@@ -30,6 +30,7 @@ from ..claims import (
     SettleVerdict,
 )
 from ..clock import Clock
+from ..errors import InvalidOptionError
 from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger, due_of, place_of
 from ._doors import checked, shifted
 from ._portable.in_turn import WRITE_TTL, InTurn
@@ -50,6 +51,10 @@ Answer = TypeVar("Answer")
 
 def as_leasing(storage: Storage, *, clock: Clock | None = None) -> LeasingStorage:
     """Return the storage itself if it has the leasing verbs, else one around it that makes them of the eight."""
+    if isinstance(storage, type) or not isinstance(storage, Storage):
+        raise InvalidOptionError(
+            "storage", storage, "must have the eight methods of a Storage, as what open_storage(url) returns"
+        )
     return storage if isinstance(storage, LeasingStorage) else PortableStorage(storage, clock=clock)
 
 
@@ -342,7 +347,9 @@ class PortableStorage(InTurn):
     async def list_instances(self) -> list[InstanceInfo]:
         """Return the instances of this process that were heard of lately."""
         now = self._clock.now()
-        return [instance for instance in self._instances.values() if now - instance.seen <= HEARD_OF]
+        heard_of = [instance for instance in self._instances.values() if now - instance.seen <= HEARD_OF]
+        self._instances = {instance.instance_id: instance for instance in heard_of}
+        return heard_of
 
     def changes(self) -> AsyncIterator[None]:
         """Yield at once when this process has changed something."""

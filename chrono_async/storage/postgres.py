@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime, timedelta
 
 from ..claims import DuePage, Outcome, Settled
+from ..counts import to_count
 from ..durations import Duration, to_positive
 from ..errors import InvalidOptionError
 from ..models import Due, InstanceInfo, JobRecord, RunRecord
 from ._channel import Channel
-from ._doors import in_utc, to_count
+from ._doors import in_utc
 from ._hints import no_hints
 from ._ledger.bounds import A_MONTH, Bounds
 from ._ledger.rows import run_of

@@ -220,6 +220,8 @@ def _checked_path(path: object) -> Path:
 def _checked_namespace(namespace: object) -> str:
     if not isinstance(namespace, str) or _NAMESPACE.fullmatch(namespace) is None:
         raise InvalidOptionError(
-            "namespace", namespace, "must be letters, digits and underscores, no digit first, and not SQLite's own"
+            "namespace",
+            namespace,
+            "must be up to 64 letters, digits and underscores, no digit first, and not SQLite's own",
         )
     return namespace

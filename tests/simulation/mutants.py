@@ -163,7 +163,7 @@ def _trusting_from_the_answer() -> Iterator[None]:
 
 async def _claim_under_one_name(self: Any, claims: Any) -> None:
     owner, sent = f"{self._state.settings.instance_id}/", self._state.time.boot()
-    if not await self._is_answered(claims, owner, sent):
+    if not await self._ask_for(claims, owner, sent):
         self._put_off([Asked(claim, owner, sent) for claim in claims])
 
 

@@ -429,7 +429,7 @@ def test_it_can_be_said_in_words(expr, options, words):
     [
         ("*/5 9-17 * * 1-5", {"timezone": "Europe/London"}, []),
         ("*/5 * * * *", {"timezone": "Europe/London"}, []),
-        ("*/7 * * * *", {}, ["minute */7: 60 is no multiple of 7, so every 9th step is shorter"]),
+        ("*/7 * * * *", {}, ["minute */7: 60 is no multiple of 7, so one step in 9 is shorter"]),
         ("0 */24 * * *", {}, ["hour */24: the step is as long as the field, so there is one value only"]),
         (
             "0 0 */2 * *",

@@ -18,6 +18,7 @@ from chrono_async import (
     JobAlreadyExistsError,
     JobNotFoundError,
     LeaseLostError,
+    PoisonedError,
     RemoteRunError,
     RunNotFoundError,
     ScheduleError,
@@ -25,6 +26,7 @@ from chrono_async import (
     SchedulerStoppedError,
     StorageCorruptError,
     StorageError,
+    TriggerPendingError,
 )
 
 TREE = [
@@ -33,6 +35,8 @@ TREE = [
     (JobNotFoundError, LookupError),
     (RunNotFoundError, LookupError),
     (JobAlreadyExistsError, ValueError),
+    (TriggerPendingError, RuntimeError),
+    (PoisonedError, RuntimeError),
     (InvalidCronExprError, ValueError),
     (InvalidIntervalError, ValueError),
     (InvalidDelayError, ValueError),

@@ -3,11 +3,12 @@ Events: what the engine tells of what goes on. They decide nothing.
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, timedelta
 
 import pytest
 
-from chrono_async import AsyncScheduler, InMemoryStorage, InvalidOptionError, JobStatus, OneShotSchedule
+from chrono_async import AsyncScheduler, InMemoryStorage, InvalidOptionError, JobStatus, OneShotSchedule, current_run
 from chrono_async.events import (
     Event,
     EventsDropped,
@@ -199,6 +200,22 @@ async def test_an_event_of_a_run_comes_after_the_storage_has_it(sim):
         await s.add_one_shot_job("once", "", work, 1)
         await sim.advance(2)
     assert seen == [JobStatus.COMPLETED]
+
+
+async def test_a_listener_is_in_no_run(sim):
+    """It is called as whoever subscribed, not as the run that is told of, or one that was told of before."""
+    seen = []
+
+    async def listen(event):
+        with suppress(LookupError):
+            seen.append(current_run())
+        await sim.sleep(1)
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        s.subscribe(listen, RunStarted, RunFinished)
+        await s.add_interval_job("beat", "", work, 10)
+        await sim.advance(60)
+    assert seen == []
 
 
 @pytest.mark.parametrize("types", [(print,), ("RunFinished",), (int,), (RunFinished, None)])

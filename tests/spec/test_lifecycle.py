@@ -3,6 +3,7 @@ From start to stop: who may call what, and what becomes of running jobs.
 """
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -352,6 +353,19 @@ async def test_an_instance_is_unlike_any_other_unless_it_is_named(sim):
     assert AsyncScheduler(instance_id="worker-1", clock=sim.clock).instance_id == "worker-1"
 
 
+async def test_a_forked_process_is_another_instance_unless_that_is_named(sim, monkeypatch):
+    """As with a scheduler at module level, under a server that forks its workers."""
+    made, named = AsyncScheduler(clock=sim.clock), AsyncScheduler(instance_id="worker-1", clock=sim.clock)
+    before = made.instance_id
+    async with made, named:
+        assert (made.instance_id, named.instance_id) == (before, "worker-1")
+    monkeypatch.setattr(os, "getpid", lambda: 0)
+    async with made, named:
+        assert (made.instance_id != before, named.instance_id) == (True, "worker-1")
+        await sim.settle()
+        assert {instance.instance_id for instance in await made.list_instances()} == {before, made.instance_id}
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
@@ -363,10 +377,15 @@ async def test_an_instance_is_unlike_any_other_unless_it_is_named(sim):
         ({"storage_poll_interval": timedelta.max}, "storage_poll_interval=.*must not be longer than a century"),
         ({"storage_timeout": 1e13}, "storage_timeout=.*must not be longer than a century"),
         ({"storage_timeout": "long"}, "storage_timeout='long'"),
-        ({"max_concurrent_runs": 0}, "max_concurrent_runs=0: must be a whole number, one or more"),
+        ({"max_concurrent_runs": 0}, "max_concurrent_runs=0: must be a whole number of 1 or more"),
         ({"max_threads": True}, "max_threads=True"),
-        ({"timezone": "Mars/Olympus"}, "timezone='Mars/Olympus': is not a known IANA time zone"),
+        ({"timezone": "Mars/Olympus"}, "timezone='Mars/Olympus': no such zone"),
+        ({"instance_id": ""}, "instance_id='': must be a text"),
+        ({"instance_id": 5}, "instance_id=5: must be a text"),
+        ({"storage": "sqlite:jobs.db"}, "storage='sqlite:jobs.db': must have the eight methods"),
+        ({"storage": InMemoryStorage}, "storage=.*must have the eight methods"),
         ({"leader": object()}, "leader=.*must have an is_leader"),
+        ({"blocked_loop_threshold": timedelta.max}, "blocked_loop_threshold=.*must not be longer than a century"),
         ({"blocked_loop_threshold": -1}, "blocked_loop_threshold=-1"),
     ],
 )
@@ -528,6 +547,41 @@ asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
     assert done.stderr == ""
+
+
+def test_a_scheduler_ends_with_its_loop_at_the_latest():
+    """Whose tasks nobody has cancelled: it can be started on another."""
+    program = """
+import asyncio
+from chrono_async import AsyncScheduler
+
+s, loop = AsyncScheduler(), asyncio.new_event_loop()
+loop.run_until_complete(s.start())
+loop.close()
+print(s.is_running)
+
+async def life():
+    async with s:
+        print(s.is_running)
+
+asyncio.run(life())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+async def test_a_callback_may_stop_the_scheduler_from_a_task_of_its_own(sim):
+    async def callback(job_id):
+        async with asyncio.timeout(30):
+            await asyncio.create_task(s.stop())
+        ended.append(job_id)
+
+    ended = []
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", work, 1, on_success=callback)
+        await sim.advance(5)
+        assert not s.is_running
+        assert ended == ["it"]
 
 
 def test_before_its_start_a_scheduler_needs_no_loop():

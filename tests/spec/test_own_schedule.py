@@ -186,6 +186,16 @@ async def test_a_bad_answer_is_refused_when_the_job_is_added(sim, answer):
         assert await s.list_jobs() == []
 
 
+async def test_a_subclass_of_ours_is_held_to_its_word_too(sim):
+    class Naive(IntervalSchedule):
+        def next(self, after):
+            return naive(after)
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(ScheduleError, match="no aware datetime"):
+            await s.add_job("odd", "", print, Naive(10))
+
+
 @pytest.mark.parametrize("answer", BAD)
 async def test_and_when_it_is_rescheduled(sim, answer):
     async with AsyncScheduler(clock=sim.clock) as s:

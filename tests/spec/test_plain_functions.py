@@ -165,7 +165,7 @@ async def test_who_waits_for_another_try_when_time_is_up_keeps_the_tries_it_has_
 
     scheduler = AsyncScheduler(clock=sim.clock, max_threads=1)
     async with scheduler as s:
-        await s.add_one_shot_job("fails", "", fails, 1, max_retries=Retry(1, delay=5, jitter=0))
+        await s.add_one_shot_job("fails", "", fails, 1, max_retries=Retry(1, delay=5, jitter=False))
         await sim.advance(2)
         await s.add_one_shot_job("busy", "", sim.sleep_in_thread, 1, args=(60,))
         await sim.advance(10)

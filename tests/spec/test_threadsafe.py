@@ -53,6 +53,15 @@ async def test_errors_come_back_as_they_are(sim):
             await in_a_thread(lambda: s.threadsafe.call(s.add_interval_job, "beat", "", work, 10))
 
 
+async def test_a_declaration_from_a_thread_is_refused_and_forgotten(sim):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(SchedulerRunningError, match=r"s\.threadsafe"):
+            await in_a_thread(lambda: s.interval(10)(work))
+        await s.add_interval_job("other", "", work, 10)
+        await sim.settle()
+        assert [job.id for job in await s.list_jobs()] == ["other"]
+
+
 async def test_submit_does_not_wait(sim):
     async with AsyncScheduler(clock=sim.clock) as s:
         await s.add_interval_job("slow", "", sim.sleep, 10, args=(5,))

@@ -17,6 +17,7 @@ from chrono_async import (
     JobStatus,
     Overlap,
     Retry,
+    TriggerPendingError,
     current_run,
 )
 from chrono_async.testing import Recorder
@@ -193,6 +194,23 @@ async def test_a_request_joins_the_one_that_waits(sim):
     assert first != second
     assert [run.end - run.start for run in recorder.runs] == [timedelta(seconds=10)] * 2
     assert recorder.most_at_once() == 1
+
+
+@pytest.mark.parametrize("overlap", Overlap)
+async def test_one_with_other_arguments_is_refused_until_that_has_begun(sim, overlap):
+    """Nobody is told that what was never called is done."""
+    exported = []
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_cron_job("export", "", exported.append, "@yearly", args=("nobody",), overlap=overlap)
+        first = await s.trigger_job("export", args=["ann"])
+        assert await s.trigger_job("export", args=["ann"]) == first
+        for others in ({"args": ["bob"]}, {}):
+            with pytest.raises(TriggerPendingError, match="'export' waits already") as refused:
+                await s.trigger_job("export", **others)
+            assert (refused.value.job_id, refused.value.run_id) == ("export", first)
+        await s.wait_for_job("export", run_id=refused.value.run_id)
+        await s.wait_for_job("export", run_id=await s.trigger_job("export", args=["bob"]))
+    assert exported == ["ann", "bob"]
 
 
 async def test_manual_runs_do_not_count_towards_max_runs(sim):

@@ -8,11 +8,22 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chrono_async import AsyncScheduler, InMemoryStorage, IntervalSchedule, JobRecord, JobStatus, OneShotSchedule
+from chrono_async import (
+    AsyncScheduler,
+    CronSchedule,
+    InMemoryStorage,
+    IntervalSchedule,
+    JobRecord,
+    JobStatus,
+    OneShotSchedule,
+    WindowedSchedule,
+)
 from chrono_async.events import JobUnknown
 from chrono_async.testing import Recorder, YieldingStorage
 
 SECOND = timedelta(seconds=1)
+
+HOUR = timedelta(hours=1)
 
 
 async def work():
@@ -96,6 +107,33 @@ async def test_name_and_options_follow_the_latest_declaration(sim, storage):
     async with AsyncScheduler(storage=storage, clock=sim.clock) as b:
         info = await b.add_interval_job("beat", "new", work, 60, tags=["new"])
     assert (info.name, info.tags, info.next_run) == ("new", ("new",), before.next_run)
+
+
+async def test_another_zone_of_the_scheduler_is_another_schedule_of_jobs_that_name_none(sim, storage):
+    """Where a deployment moves, its 8 o'clock moves too."""
+    hours = []
+    for timezone in ("UTC", "Asia/Tokyo", "Asia/Tokyo"):
+        async with AsyncScheduler(storage=storage, clock=sim.clock, timezone=timezone) as s:
+            info = await s.add_cron_job("report", "", work, "0 8 * * *")
+        hours.append(info.next_run.hour)
+    assert hours == [8, 23, 23]
+
+
+@pytest.mark.parametrize("every", ["* * * * *", 60])
+async def test_another_window_alone_is_none_and_that_is_told(sim, storage, caplog, every):
+    """Several processes may count it from their own start: none of them shall undo what another has begun."""
+    start, schedule = sim.now + HOUR, CronSchedule(every) if isinstance(every, str) else IntervalSchedule(every)
+    told = []
+    for window in ({"start_at": start}, {"start_at": start}, {"start_at": start + HOUR}, {"end_at": start}, {}):
+        caplog.clear()
+        async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+            info = await s.add_job("report", "", work, schedule, **window)
+        assert info.next_run == start
+        told.append(len(caplog.records))
+    assert told == [0, 0, 1, 1, 0]
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        info = await s.reschedule_job("report", WindowedSchedule(CronSchedule("* * * * *"), end_at=sim.now - HOUR))
+    assert info.next_run is None
 
 
 async def test_while_two_versions_run_a_run_goes_by_the_options_of_the_code_that_runs_it(sim, storage):
@@ -237,6 +275,18 @@ async def test_a_job_that_nobody_takes_is_told_of_by_whatever_clock(sim, ahead):
         await sim.advance(3 * 3600)
         assert a.health().unknown_jobs == ("theirs",)
         assert [event.job_id for event in told] == ["theirs"]
+
+
+async def test_a_job_that_the_storage_has_lost_is_told_of_when_it_would_run(sim, caplog):
+    """As by a Redis that was emptied: nothing was removed by anybody, and nothing is due any more."""
+    storage = InMemoryStorage(clock=sim.clock)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", work, 10)
+        storage._table.records.clear()
+        await sim.advance(60)
+    assert [record.getMessage() for record in caplog.records] == [
+        "job 'beat' is in the storage no more: it was removed, or lost"
+    ]
 
 
 @pytest.mark.parametrize("who", ["here", "elsewhere"])

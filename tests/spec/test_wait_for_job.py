@@ -63,7 +63,7 @@ async def test_patience_may_end(sim):
     async with AsyncScheduler(clock=sim.clock) as s:
         await s.add_interval_job("rare", "", work, 3600)
         begin = sim.now
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match="no such result within"):
             await s.wait_for_job("rare", timeout=5)
         assert sim.now == begin + timedelta(seconds=5)
 

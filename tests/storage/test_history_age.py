@@ -69,7 +69,7 @@ async def test_unless_told_otherwise_that_is_a_month(kind: str, tmp_path: Path) 
         await storage.close()
 
 
-async def test_a_process_knows_the_age_of_what_another_has_written(tmp_path: Path) -> None:
+async def test_a_process_knows_the_age_of_what_another_finds_written(tmp_path: Path) -> None:
     """It stands in the file; and what is too old stands there no more."""
     path, clock = tmp_path / "jobs.json", SteppedClock()
     writer, other = (FileStorage(path, clock=clock, history_age=MINUTE) for _ in range(2))

@@ -61,7 +61,7 @@ def test_explain_answers_programs_in_json(run):
         "expr": "*/7 * * * *",
         "words": "Every 7 minutes",
         "next": [{"local": "2026-01-01T12:07:00+00:00", "utc": "2026-01-01T12:07:00+00:00"}],
-        "warnings": ["minute */7: 60 is no multiple of 7, so every 9th step is shorter"],
+        "warnings": ["minute */7: 60 is no multiple of 7, so one step in 9 is shorter"],
     }
 
 

@@ -5,8 +5,8 @@ How much of the history is kept: the same options, with the same meaning, for ea
 from datetime import timedelta
 from typing import NamedTuple
 
+from ...counts import to_count
 from ...durations import Duration, to_positive
-from .._doors import to_count
 
 A_MONTH = timedelta(days=30)
 

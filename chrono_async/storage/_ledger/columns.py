@@ -1,5 +1,5 @@
 """
-A batch of rows by its columns: what is done to value after value takes a step of Python's for each, to columns few.
+A batch of rows, column by column: to handle values one at a time costs a step of Python's each, columns only a few.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -76,7 +76,7 @@ class Ledger:
     def _changed(self) -> None:
         """Tell other instances that there is something new to be seen."""
 
-    # ── the seed's verbs ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the eight verbs ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def save_job(self, record: JobRecord) -> None:
         """Insert the record, or overwrite the one of the same id."""

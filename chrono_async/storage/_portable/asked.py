@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from ..._tasks import is_cancellation
 from ...errors import ChronoError, JobNotFoundError, StorageError
 from ...models import JobRecord
 from .._doors import checked
@@ -27,7 +28,8 @@ class AskedStorage:
     """
     The eight methods of another's storage.
 
-    One that keeps only the nine fields of the seed will do: the others are then remembered here, for this process.
+    One that keeps only the nine fields that the Go original has will do: the others are then remembered here, for
+    this process.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -137,8 +139,7 @@ async def _ask(question: Awaitable[Answer]) -> Answer:
     except ChronoError:
         raise
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if is_cancellation(error):
             raise
         raise StorageError("the storage cancelled its own answer") from error
     except Exception as error:

@@ -165,8 +165,8 @@ class Connections:
             raise StorageError(f"postgres: {type(error).__name__}: {error}{self._where(error)}") from error
 
     def _where(self, error: Exception) -> str:
-        """Return where a server was looked for that the system did not find: its own words mostly do not say."""
-        if self._dsn is None or not isinstance(error, OSError):
+        """Return where it was looked for what there is not: the server's and the system's words mostly do not say."""
+        if self._dsn is None or not isinstance(error, _LOST):
             return ""
         return f" ({without_password(self._dsn)})"
 
@@ -344,6 +344,7 @@ class Connections:
 _SESSION: dict[str, Any] = {"server_settings": {"application_name": "chrono-async"}}
 
 _DRIVERS_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
+_LOST = (OSError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 _OF_A_BAD_DSN = (ValueError, TypeError, LookupError, ArithmeticError)
 """What the driver raises, besides, for what it cannot make out; most of that is refused before."""
 

@@ -15,8 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
+from ...counts import to_count
 from ...errors import ChronoError, InvalidOptionError, StorageError
-from .._doors import split_url, to_count, without_password
+from .._doors import split_url, without_password
 from .._home import Home
 from .schema import check_version, migration
 
@@ -196,7 +197,7 @@ class Link:
         )
 
     def _checked_url(self, url: str) -> str:
-        """Refuse what the driver makes no connection of; an option that it does not know it would tell only then."""
+        """Refuse a URL that the driver cannot connect with: an unknown option would show only then."""
         parts = split_url(url, _OPTION)
         try:
             pool: Any = self._pool(url)

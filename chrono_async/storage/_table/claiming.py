@@ -87,7 +87,8 @@ def _take_pointer(record: JobRecord, request: ClaimRequest) -> int:
     record.attempt = attempt = record.attempt + 1
     if request.moves:
         record.scheduled_runs += 1
-        record.next_run = unless_spent(record, record, request.moves_to)
+        runs, most = record.scheduled_runs, record.options.max_runs
+        record.next_run = unless_spent(request.moves_to, runs=runs, most=most)
         record.not_before = None
     return attempt
 
@@ -117,7 +118,8 @@ def _regrant_lease(record: JobRecord, request: ClaimRequest, owner: str) -> Gran
     lease, manual = Lease(record.id, record.token, owner), record.manual
     if manual is not None:
         return Granted(lease, manual.attempt, record.next_run, manual.tries, record.last_success, manual.arguments)
-    pointer = unless_spent(record, record, request.moves_to) if request.moves else request.next_run
+    runs, most = record.scheduled_runs, record.options.max_runs
+    pointer = unless_spent(request.moves_to, runs=runs, most=most) if request.moves else request.next_run
     return Granted(lease, max(1, record.attempt), pointer, record.tries, record.last_success)
 
 

@@ -26,7 +26,8 @@ def _move(record: JobRecord, move: PointerMove) -> None:
     record.scheduled_runs += not move.is_counted
     if record.next_run is None or record.next_run != move.expected or record.revision != move.revision:
         return
-    record.next_run = pointer = unless_spent(record, record, move.next_run)
+    runs, most = record.scheduled_runs, record.options.max_runs
+    record.next_run = pointer = unless_spent(move.next_run, runs=runs, most=most)
     record.claimed = pointer if move.queued else None
     record.not_before = None
     record.attempt = record.tries = 0

@@ -23,7 +23,7 @@ def register(existing: JobRecord, record: JobRecord, now: datetime, *, floor: in
         return RegisterVerdict.LATE
     else:
         _replace(existing, record.schedule, record.next_run, next_revision(existing, now, floor))
-        existing.next_run = unless_spent(existing, record, record.next_run)
+        existing.next_run = unless_spent(record.next_run, runs=existing.scheduled_runs, most=record.options.max_runs)
         verdict = RegisterVerdict.CHANGED
     existing.name, existing.options = record.name, record.options
     return verdict
@@ -50,10 +50,9 @@ def _point(record: JobRecord, next_run: datetime | None) -> None:
     record.attempt = record.tries = 0
 
 
-def unless_spent(counted: JobRecord, options: JobRecord, next_run: datetime | None) -> datetime | None:
-    """Return the pointer for a job that has run `counted.scheduled_runs` times: none if it may not run again."""
-    most = options.options.max_runs
-    return next_run if most is None or counted.scheduled_runs < most else None
+def unless_spent(next_run: datetime | None, *, runs: int, most: int | None) -> datetime | None:
+    """Return the pointer for a job that has run so many times: none if it may not run again."""
+    return next_run if most is None or runs < most else None
 
 
 def advance(record: JobRecord, move: RunRecord, *, revision: int, next_run: datetime | None, now: datetime) -> bool:

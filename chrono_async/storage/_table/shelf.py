@@ -58,7 +58,7 @@ class Lock(NamedTuple):
 
 
 class Shelf:
-    """What a storage holds, what of it is due, and the seed's verbs."""
+    """What a storage holds, what of it is due, and the eight verbs of the Go original."""
 
     def __init__(self, *, history: int = 20, total_history: int = 50_000, history_age: timedelta | None = None) -> None:
         self.records: dict[str, JobRecord] = {}
@@ -75,7 +75,7 @@ class Shelf:
         self._index = DueIndex()
         self._waiting: set[str] = set()
 
-    # ── the seed's verbs ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the eight verbs ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def save(self, record: JobRecord) -> None:
         """Insert or overwrite; the lock, which lives beside the record, stays."""

@@ -138,7 +138,14 @@ def test_a_window_that_is_bound_binds_what_it_holds():
 @pytest.mark.parametrize(
     ("schedule", "text"),
     [
-        (CronSchedule(" @daily"), '{"kind":"cron","expr":" @daily","day_match":"either","dialect":"standard"}'),
+        (
+            CronSchedule(" @daily"),
+            '{"kind":"cron","expr":" @daily","timezone":"Asia/Tokyo","day_match":"either","dialect":"standard"}',
+        ),
+        (
+            WindowedSchedule(OneShotSchedule(5), end_at=LATER),
+            f'{{"kind":"windowed","schedule":{{"kind":"one_shot","delay":"PT5S"}},"end_at":"{LATER:%Y-%m-%dT%H:%M:%SZ}"}}',
+        ),
         (IntervalSchedule(30), '{"kind":"interval","every":"PT30S"}'),
         (OneShotSchedule(5), '{"kind":"one_shot","delay":"PT5S"}'),
         (OneShotSchedule(5, at=NOW), '{"kind":"one_shot","delay":"PT5S"}'),
@@ -146,12 +153,12 @@ def test_a_window_that_is_bound_binds_what_it_holds():
     ],
 )
 def test_what_is_declared_is_what_was_written(schedule, text):
-    assert declared(schedule) == text
+    assert declared(schedule, timezone="Asia/Tokyo") == text
 
 
 def test_someones_own_declares_its_name_and_its_repr():
-    assert declared(EveryDay()) == f'{{"kind":"custom","type":"{__name__}:EveryDay"}}'
-    text = declared(Every(HOUR))
+    assert declared(EveryDay(), timezone="UTC") == f'{{"kind":"custom","type":"{__name__}:EveryDay"}}'
+    text = declared(Every(HOUR), timezone="UTC")
     assert (
         text == f'{{"kind":"custom","type":"{__name__}:Every","repr":"Every(length=datetime.timedelta(seconds=3600))"}}'
     )
@@ -167,7 +174,7 @@ def test_an_address_in_a_repr_is_not_declared():
         def next(self, after: datetime) -> datetime:
             return after + HOUR
 
-    assert " at 0x" not in declared(Holder(object()))
+    assert " at 0x" not in declared(Holder(object()), timezone="UTC")
 
 
 def test_a_subclass_of_ours_is_someones_own():
@@ -176,7 +183,7 @@ def test_a_subclass_of_ours_is_someones_own():
     class Holidays(CronSchedule):
         pass
 
-    assert '"kind":"custom"' in declared(Holidays("@daily"))
+    assert '"kind":"custom"' in declared(Holidays("@daily"), timezone="UTC")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +221,7 @@ def test_another_process_declares_and_draws_the_same():
         "from datetime import *; from chrono_async.schedules import *\n"
         "s = CronSchedule('H H H * *', dialect='extended')\n"
         "b = bind(s, job_id='job', timezone='UTC', now=datetime.now(timezone.utc))\n"
-        "print(declared(s), dump(b), b.next(datetime(2026, 1, 1, tzinfo=timezone.utc)))"
+        "print(declared(s, timezone='UTC'), dump(b), b.next(datetime(2026, 1, 1, tzinfo=timezone.utc)))"
     )
     run = [subprocess.check_output([sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}) for seed in "12"]
     assert run[0] == run[1]
@@ -269,3 +276,43 @@ def test_a_walk_over_a_schedule_that_does_not_move_ends_with_an_error():
 def test_a_walk_refuses_a_start_without_a_zone_at_once():
     with pytest.raises(ScheduleError, match=r"after=.* has no time zone"):
         occurrences(EveryDay(), datetime(2026, 1, 1))  # noqa: DTZ001  # that is the point
+
+
+class OddTime(datetime):
+    """As some libraries have them: another kind of datetime, which calculates and prints in its own way."""
+
+    def __add__(self, other):
+        raise ZeroDivisionError
+
+    __sub__ = isoformat = astimezone = __add__
+
+
+class OddLength(timedelta):
+    def __truediv__(self, other):
+        raise ZeroDivisionError
+
+    __add__ = __radd__ = __truediv__
+
+
+def test_other_kinds_of_datetime_and_timedelta_become_plain_ones():
+    schedules = [OneShotSchedule(at=OddTime(2026, 1, 1, tzinfo=UTC)), IntervalSchedule(OddLength(seconds=30))]
+    assert schedules == [OneShotSchedule(at=NOW), IntervalSchedule(30)]
+    window = WindowedSchedule(schedules[1], start_at=OddTime(2026, 1, 1, tzinfo=UTC))
+    assert {type(schedules[0].at), type(window.start_at)} == {datetime}
+    assert type(schedules[1].every) is timedelta
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (CronSchedule("0 8 * * 1-5"), "0 8 * * 1-5"),
+        (IntervalSchedule(90), "every 0:01:30"),
+        (IntervalSchedule(90, start=NOW), "every 0:01:30 from 2026-01-01T00:00:00+00:00"),
+        (OneShotSchedule(at=NOW), "once, at 2026-01-01T00:00:00+00:00"),
+        (WindowedSchedule(CronSchedule("@daily"), end_at=NOW), "@daily until 2026-01-01T00:00:00+00:00"),
+    ],
+    ids=str,
+)
+def test_a_schedule_is_readable_as_text(schedule, words):
+    """As on a status page."""
+    assert str(schedule) == words
