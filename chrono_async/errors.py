@@ -154,4 +154,4 @@ class PoisonedError(ChronoError, RuntimeError):
 
 
 class RemoteRunError(ChronoError, RuntimeError):
-    """A run on another instance failed: its exception lives there, its text is this one's message."""
+    """A run failed elsewhere, or here a while ago: its exception is not at hand, its text is this one's message."""

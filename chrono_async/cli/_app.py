@@ -4,7 +4,7 @@ The commands, put together.
 
 import typer
 
-from . import _demo, _schedules, _storages
+from . import _demo, _jobs, _schedules, _storages
 
 app = typer.Typer(
     name="chrono-async",
@@ -17,3 +17,5 @@ app.command("next")(_schedules.next_)
 app.command("explain")(_schedules.explain)
 app.command("demo")(_demo.demo)
 app.command("migrate")(_storages.migrate)
+for command in (_jobs.jobs, _jobs.runs, _jobs.pause, _jobs.resume, _jobs.trigger, _jobs.remove):
+    app.command(command.__name__)(command)

@@ -29,7 +29,8 @@ _logger = logging.getLogger("chrono_async")
 _job_logger = logging.getLogger("chrono_async.jobs")
 """For what jobs raise, which a user may want elsewhere."""
 
-_calling_back: ContextVar[object] = ContextVar("chrono_async_calling_back", default=None)
+_callback: ContextVar[asyncio.Task[Any] | None] = ContextVar("chrono_async_callback", default=None)
+"""The task of the callback that goes on here."""
 
 _BATCH = 1000
 _LAST_PAUSE = 0.5
@@ -84,7 +85,7 @@ class Settler:
 
     def is_calling_back(self) -> bool:
         """Whether a callback asks, or a task that it has started."""
-        return _calling_back.get() is self
+        return _callback.get() in self._callbacks
 
     def abandon_callbacks(self) -> int:
         """Cancel the callbacks that are still going; return how many these are."""
@@ -189,7 +190,10 @@ class Settler:
 
     async def _call_back(self, options: LocalOptions, result: JobResult) -> None:
         """Call what the job's options name. One that raises is logged, and harms nothing."""
-        _calling_back.set(self)
+        task = asyncio.current_task()
+        assert task is not None, "the one that was made for this"  # noqa: S101 - a type narrowing
+        self._callbacks.add(task)  # an eager one begins before whoever makes it can note it
+        _callback.set(task)
         if result.status is JobStatus.COMPLETED and options.on_success is not None:
             await _call_safely(options.on_success, result.job_id)
         if result.status is JobStatus.FAILED and options.on_error is not None:

@@ -47,7 +47,7 @@ class IntervalSchedule(ScheduleModel):
         return self.every
 
     def __str__(self) -> str:
-        return f"every {self.every}" if self.start is None else f"every {self.every} from {self.start.isoformat()}"
+        return f"every {self.every}"
 
     def next(self, after: datetime) -> datetime | None:
         """Return the first fire time strictly later than `after`, in UTC."""
