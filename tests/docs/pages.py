@@ -77,10 +77,10 @@ class Page:
                 exec(code, vars(self.module))  # noqa: S102 - this is what the documentation is for
         return printed.getvalue()
 
-    async def _cut_off(self, block: Callable[[], Any]) -> None:
+    async def _cut_off(self, block: Callable[[], Any]) -> Any:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
-                await block()
+                return await block()
 
     def asyncio_run(self, main: Any) -> Any:
         return self.simulation.run(self._cut_off(lambda: main))
