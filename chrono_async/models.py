@@ -288,6 +288,8 @@ class JobInfo:
     last_error: str
     last_success: datetime | None = None
     tags: tuple[str, ...] = ()
+    instance_id: str | None = None
+    """The instance that runs it, as far as the storage knows; none for runs that `Overlap.ALLOW` lets overlap."""
 
     @classmethod
     def of(cls, record: JobRecord, schedule: Schedule | None = None) -> "JobInfo":
@@ -312,4 +314,5 @@ class JobInfo:
             record.last_error,
             record.last_success,
             record.options.tags,
+            record.owner and (record.owner.rpartition("/")[0] or record.owner),
         )

@@ -115,6 +115,7 @@ def _job_fields(job: JobInfo) -> Fields:
         "runs": job.run_count,
         "errors": job.error_count,
         "last error": job.last_error,
+        "instance": job.instance_id,
     }
 
 

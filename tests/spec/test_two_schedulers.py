@@ -56,8 +56,13 @@ async def test_what_one_has_begun_the_other_takes_over_when_it_stops(sim, storag
         await a.add_one_shot_job("slow", "", recorder.job, 1, args=(20,))
         await sim.advance(5)
         await b.add_one_shot_job("slow", "", recorder.job, 1, args=(20,))
+        who_runs_it = [(await b.get_job("slow")).instance_id]
         await a.stop(timeout=0)
-        await sim.advance(60)
+        await sim.advance(10)
+        who_runs_it.append((await b.get_job("slow")).instance_id)
+        await sim.advance(50)
+        who_runs_it.append((await b.get_job("slow")).instance_id)
+    assert who_runs_it == ["a", "b", None]
     first, second = recorder.runs
     assert (first.instance_id, first.was_cancelled) == ("a", True)
     assert (second.instance_id, second.was_cancelled) == ("b", False)

@@ -72,6 +72,7 @@ def test_jobs_are_shown_and_changed_while_they_run(url):
     export, beat = asked("jobs", url)
     assert (export["id"], export["schedule"], export["runs"], export["errors"]) == ("export", "0 8 * * *", 1, 1)
     assert (export["status"], export["last_error"]) == ("failed", "ValueError: [red] is no customer\nat all")
+    assert export["instance"] is None
     assert (beat["name"], beat["schedule"], beat["status"]) == ("Heartbeat", "every 1:00:00", "pending")
     [run] = asked("runs", url, "export")
     assert (run["job"], run["status"], run["manual"], run["attempt"]) == ("export", "failed", True, 1)
