@@ -9,7 +9,7 @@ from itertools import islice
 
 from .engine import Health
 from .models import JobInfo, RunRecord
-from .schedules import CronSchedule, IntervalSchedule, OneShotSchedule, Schedule, WindowedSchedule
+from .schedules import CronSchedule, OneShotSchedule, Schedule, WindowedSchedule
 
 _MOST_ROWS = 100
 
@@ -63,8 +63,6 @@ def _schedule(schedule: Schedule | None) -> str:
             return _schedule(schedule.schedule)
         case CronSchedule():
             return f"{schedule.expr} ({schedule.timezone})" if schedule.timezone else schedule.expr
-        case IntervalSchedule():
-            return f"every {schedule.every}"
         case OneShotSchedule():
             return f"once, at {_text(schedule.run_at)}"
         case _:
