@@ -25,7 +25,7 @@ from chrono_async.storage import FileStorage, InMemoryStorage, open_storage
 from ._demo_cluster_figures import ClusterFigures, count_cluster
 from ._demo_cluster_worker import JOBS, LEASE, LONG, NAMESPACE, URL, add_jobs, make_scheduler
 from ._demo_figures import LoggedRun
-from ._demo_stage import PATIENCE, Stage, until, until_done, within
+from ._demo_stage import PATIENCE, Stage, freeze, until, until_done, within
 from ._demo_worker import Log
 
 _LONG_JOBS = {job.job_id for job in JOBS if job.takes == LONG}
@@ -115,9 +115,8 @@ class Cluster:
         await self._taken_over(run)
 
     async def _freeze(self) -> None:
-        stage, run = self._stage, await self._somebody_in_the_middle_of_a_run()
+        stage, run = self._stage, await self._somebody_frozen_in_the_middle_of_a_run()
         name = stage.name_of(run.pid)
-        os.kill(run.pid, signal.SIGSTOP)
         stage.say(f"{name} frozen in the middle of {_name(run)}")
         await self._taken_over(run)
         os.kill(run.pid, signal.SIGCONT)
@@ -133,6 +132,14 @@ class Cluster:
         await stage.start_worker("worker-f")
         code = await stage.ended(run.pid)
         stage.say(f"{name} let its runs finish, and ended with exit code {code}")
+
+    async def _somebody_frozen_in_the_middle_of_a_run(self) -> LoggedRun:
+        while True:
+            run = await self._somebody_in_the_middle_of_a_run()
+            a_write = self._storage.release_lock("nobody", "nobody")
+            if await freeze(run.pid, a_write, patience=LEASE / 2):
+                return run
+            self._befallen.remove(run.pid)
 
     async def _somebody_in_the_middle_of_a_run(self) -> LoggedRun:
         """Wait for a process that nothing has befallen yet, in the middle of a long run."""

@@ -103,6 +103,19 @@ class Stage:
         self._print(f"{self.clock.now():%H:%M:%S}  {what}", highlight=False, markup=False, soft_wrap=True)
 
 
+async def freeze(pid: int, write: Coroutine[None, None, None], *, patience: float) -> bool:
+    """
+    Freeze a process, but not with what the others need: whoever writes a file holds its lock for as long as he stands.
+
+    A `write` of this process tells; if it is not done after so many seconds, the other goes on. Whether it is frozen.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    if await within(patience, write):
+        return True
+    os.kill(pid, signal.SIGCONT)
+    return False
+
+
 async def until(is_so: Callable[[], bool]) -> None:
     """Look until it is so: it comes about in other processes, which cannot set an event here."""
     while not is_so():  # noqa: ASYNC110  # other processes

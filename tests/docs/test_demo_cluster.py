@@ -7,10 +7,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import asyncpg
@@ -21,6 +22,8 @@ from chrono_async import IntervalSchedule, JobInfo, JobStatus, Missed, RunRecord
 from chrono_async.cli._demo_cluster_figures import count_cluster
 from chrono_async.cli._demo_cluster_worker import JOBS
 from chrono_async.cli._demo_figures import LoggedRun
+from chrono_async.cli._demo_stage import freeze
+from chrono_async.storage import SQLiteStorage
 from tests import servers
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -30,6 +33,16 @@ import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has those in its background ignore it
 from chrono_async.cli import main
 main()
+"""
+KEEPER = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+database.execute("ROLLBACK")
+print("free", flush=True)
+sys.stdin.readline()
 """
 COMMAND = [sys.executable, "-c", PROGRAM, "demo"]
 PATIENCE = 110
@@ -115,6 +128,43 @@ def test_in_a_new_file_each_due_time_runs_once_and_it_stays(tmp_path: Path) -> N
     """It has no namespaces, and nothing else in it: what happened can be read there."""
     check(figures_of(play("--cluster", "--storage", f"file://{tmp_path}/jobs.json", "--seconds", "5", "--json")))
     assert '"heartbeat"' in (tmp_path / "jobs.json").read_text()
+
+
+@contextmanager
+def keeper(path: Path) -> Iterator[Popen[str]]:
+    """A process that holds the file's lock until it is told to let go."""
+    with Popen([sys.executable, "-c", KEEPER, path], stdin=PIPE, stdout=PIPE, text=True) as other:
+        try:
+            assert line_of(other) == "locked"
+            yield other
+        finally:
+            other.kill()
+
+
+def line_of(other: Popen[str], told: str = "") -> str:
+    assert other.stdin is not None
+    assert other.stdout is not None
+    other.stdin.write(told)
+    other.stdin.flush()
+    return other.stdout.readline().strip()
+
+
+def change_of(other: Popen[str]) -> int:
+    """What has last become of it: stopped, going on; 0 for nothing."""
+    return os.waitpid(other.pid, os.WUNTRACED | os.WCONTINUED | os.WNOHANG)[1]
+
+
+async def test_nobody_is_frozen_who_holds_what_the_others_need(tmp_path: Path) -> None:
+    """A process that is stopped while it writes a file holds its lock for as long as it stands still."""
+    storage = SQLiteStorage(tmp_path / "jobs.db")
+    await storage.migrate()
+    with keeper(storage.path) as other:
+        assert not await freeze(other.pid, storage.release_lock("nobody", "nobody"), patience=0.3)
+        assert os.WIFCONTINUED(change_of(other))
+        assert line_of(other, "let go\n") == "free"
+        assert await freeze(other.pid, storage.release_lock("nobody", "nobody"), patience=PATIENCE)
+        assert os.WIFSTOPPED(change_of(other))
+    await storage.close()
 
 
 @pytest.mark.parametrize(
