@@ -304,7 +304,7 @@ class AsyncScheduler(JobDecorators):
     @property
     def threadsafe(self) -> ThreadSafe:
         """The way in from other threads."""
-        return ThreadSafe(None if self._session is None or self._session.is_over else self._session.loop)
+        return ThreadSafe(lambda: None if self._session is None or self._session.is_over else self._session.loop)
 
 
 def _job_id(job_id: str) -> str:

@@ -175,6 +175,7 @@ class Settler:
         state = self._state
         state.hurry.set()
         state.bus.tell(LeaseLost(state.time.now(), run.job.id, run.fire_time, run.lease.token))
+        run.error = None  # for the same reason as below
 
     def _tell_finished(self, run: Run, outcome: Outcome) -> None:
         self._state.results.note(run)

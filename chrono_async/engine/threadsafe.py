@@ -16,18 +16,20 @@ T = TypeVar("T")
 class ThreadSafe:
     """Calls a scheduler's verbs on its own event loop: `s.threadsafe.call(s.pause_job, "report")`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        self._loop = loop
+    def __init__(self, loop_of: Callable[[], asyncio.AbstractEventLoop | None]) -> None:
+        self._loop_of = loop_of  # asked with each call: a scheduler stops, and may start on another loop
 
     def submit(self, verb: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Start a verb and return its future. `SchedulerStoppedError` if the scheduler does not run."""
-        if self._loop is None:
+        loop = self._loop_of()
+        if loop is None:
             raise SchedulerStoppedError("the scheduler does not run, so there is no loop to call it on")
-        return asyncio.run_coroutine_threadsafe(verb(*args, **kwargs), self._loop)
+        return asyncio.run_coroutine_threadsafe(verb(*args, **kwargs), loop)
 
     def call(self, verb: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a verb and return its answer. `RuntimeError` on the loop's own thread, which would wait for ever."""
-        if self._loop is not None and self._loop is _running_loop():
+        running = _running_loop()
+        if running is not None and running is self._loop_of():
             raise RuntimeError("this thread runs the scheduler's own event loop: await the verb instead")
         return self.submit(verb, *args, **kwargs).result()
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chrono_async import AsyncScheduler, InMemoryStorage, JobResult, JobStatus, Missed, current_run
+from chrono_async.events import LeaseLost
 
 
 async def work():
@@ -327,3 +328,26 @@ async def test_nor_does_one_that_failed_once_its_result_is_forgotten(sim, body, 
             gc.enable()
     assert len(errors) >= 100
     assert alive == []
+
+
+async def test_nor_does_one_that_failed_and_whose_result_was_refused(sim):
+    """Nobody hears of its error, and nothing keeps it."""
+    errors: list[weakref.ref[OutOfPaperError]] = []
+    lost: list[LeaseLost] = []
+    storage = InMemoryStorage(clock=sim.clock)
+
+    async def prints_what_is_gone():
+        await storage.delete_job("it")
+        raise OutOfPaperError(errors)
+
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        s.subscribe(lost.append, LeaseLost)
+        await s.add_one_shot_job("it", "", prints_what_is_gone, 1)
+        gc.collect()
+        gc.disable()
+        try:
+            await sim.advance(5)
+            alive = [error for error in errors if error() is not None]
+        finally:
+            gc.enable()
+    assert (len(errors), len(lost), alive) == (1, 1, [])

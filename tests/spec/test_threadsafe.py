@@ -91,9 +91,16 @@ async def test_a_stopped_scheduler_has_no_loop_to_call(sim):
         s.threadsafe.call(s.list_jobs)
     async with s:
         threadsafe = s.threadsafe
-    with pytest.raises(SchedulerStoppedError):
-        s.threadsafe.submit(s.list_jobs)
-    assert threadsafe is not None
+    for way_in in (s.threadsafe, threadsafe):
+        with pytest.raises(SchedulerStoppedError):
+            way_in.submit(s.list_jobs)
+
+
+async def test_one_that_is_taken_before_the_start_is_good_after_it(sim):
+    s = AsyncScheduler(clock=sim.clock)
+    threadsafe = s.threadsafe
+    async with s:
+        assert await in_a_thread(lambda: threadsafe.call(s.list_jobs)) == []
 
 
 async def test_a_plain_job_may_use_it(sim):
