@@ -12,8 +12,8 @@ from ._measure import Sample
 from ._peers import Work
 
 
-async def pgqueuer(size: int) -> Sample:
-    """Batches of a hundred, by which it claims and marks as done; it deletes the job, and keeps a row of its log."""
+async def pgqueuer(size: int, batch_size: int = 10) -> Sample:
+    """By tens, its default, it claims and marks as done; it deletes the job, and keeps a row of its log."""
     from pgqueuer import PgQueuer
 
     work, server = Work(size), servers.postgres()
@@ -23,7 +23,7 @@ async def pgqueuer(size: int) -> Sample:
     queue.entrypoint("no-op")(work.no_op)
     await queue.queries.enqueue(["no-op"] * size, [None] * size, [0] * size)
     done = "SELECT count(*) FROM pgqueuer_log WHERE status = 'successful'"
-    return await work.measure(queue.run(batch_size=100), lambda: other.fetchval(done))
+    return await work.measure(queue.run(batch_size=batch_size), lambda: other.fetchval(done))
 
 
 async def procrastinate(size: int) -> Sample:

@@ -4,6 +4,7 @@ How long do N due jobs take on PostgreSQL: claimed, run and settled, each outcom
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -100,6 +101,7 @@ async def apscheduler_on_postgres(size: int) -> Sample:
 
 
 QUESTION.contestant("pgqueuer")(peers.pgqueuer)
+QUESTION.contestant("pgqueuer, batches of 100")(partial(peers.pgqueuer, batch_size=100))
 QUESTION.contestant("procrastinate", most=1_000)(peers.procrastinate)
 QUESTION.contestant("SAQ", most=1_000)(peers.saq)
 

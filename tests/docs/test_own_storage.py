@@ -23,6 +23,7 @@ TestShelf = guide["TestShelf"]
 """The guide's small storage under the guide's own test of it."""
 
 
+@pytest.mark.long
 class TestOwnStorage(StorageContract):
     leases_by_boot_clock = False
     model_examples = 8

@@ -51,7 +51,7 @@ class TestEightMethodStorage(StorageContract):
 class TestFileStorage(StorageContract):
     model_examples = EXAMPLES or 3  # each change writes the file anew
 
-    @pytest.fixture(params=[".yaml", ".json", ".xml"])
+    @pytest.fixture(params=[".yaml", *(pytest.param(kind, marks=pytest.mark.long) for kind in (".json", ".xml"))])
     async def storage(self, clock: Clock, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[FileStorage]:
         storage = FileStorage(tmp_path / f"jobs{request.param}", clock=clock)
         yield storage
