@@ -268,7 +268,7 @@ class RunLoop:
         state, requests = self._state, [claim.request for claim in claims]
         try:
             answer = await state.door.ask_dated(state.door.storage.claim(requests, owner, state.settings.lock_ttl))
-            state.door.check_count(requests, answer.verdicts)
+            state.door.check_answers(requests, answer.verdicts, ClaimVerdict)
         except StorageError as error:
             return len(claims) == 1 and state.leaves_out(claims[0].due.job_id, error)  # the poll brings it again
         self._is_beaten = 2 * sum(type(verdict) is Granted for verdict in answer.verdicts) < len(answer.verdicts)

@@ -113,6 +113,9 @@ class RunTable:
     def __len__(self) -> int:
         return self._count
 
+    def __contains__(self, run: object) -> bool:
+        return isinstance(run, Run) and run in self._by_job.get(run.job.id, ())
+
     def __iter__(self) -> Iterator[Run]:
         return (run for runs in tuple(self._by_job.values()) for run in tuple(runs))
 

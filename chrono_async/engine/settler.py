@@ -15,10 +15,10 @@ from datetime import timedelta
 from typing import Any
 
 from .._tasks import is_cancellation
-from ..claims import Outcome, Release, SettleVerdict
+from ..claims import Outcome, Release, Settled, SettleVerdict
 from ..errors import StorageError
 from ..events import FireTimesMissed, FireTimesSkipped, LeaseLost, RunFinished, RunReleased
-from ..models import JobResult, JobStatus, RunRecord
+from ..models import Due, JobResult, JobStatus, RunRecord
 from ..options import LocalOptions
 from .outcomes import way_back
 from .run import Run
@@ -114,7 +114,7 @@ class Settler:
             self._waiting.extend(batch)
             await self._pause()
         except BaseException:
-            self._waiting.extendleft(reversed(batch))
+            self._waiting.extendleft(run for run in reversed(batch) if run in self._runs)
             raise
         else:
             self._batch = min(self._batch * 2, _BATCH)
@@ -146,7 +146,7 @@ class Settler:
     async def _settle(self, batch: list[Run], outcomes: list[Outcome]) -> None:
         state = self._state
         answer = await state.door.ask_dated(state.door.storage.settle(outcomes))
-        state.door.check_count(outcomes, answer.settled)
+        state.door.check_answers(outcomes, answer.settled, Settled)
         for run, outcome, settled in zip(batch, outcomes, answer.settled, strict=True):
             self._forget(run)
             state.arm(settled.due)
@@ -160,7 +160,7 @@ class Settler:
     async def _release(self, batch: list[Run], releases: list[Release]) -> None:
         state = self._state
         dues = await state.door.ask(state.door.storage.release(releases))
-        state.door.check_count(releases, dues)
+        state.door.check_answers(releases, dues, Due | None)
         for run, due in zip(batch, dues, strict=True):
             self._forget(run)
             state.arm(due)

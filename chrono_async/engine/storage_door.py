@@ -7,8 +7,9 @@ A call that ran out of time has an unknown outcome; the caller asks again or let
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Sized
+from collections.abc import Coroutine, Sequence, Sized
 from datetime import datetime, timedelta
+from types import UnionType
 from typing import Any, TypeVar
 
 from .._tasks import is_cancellation
@@ -86,10 +87,13 @@ class StorageDoor:
         self._time.observe(answer.now, sent)
         return answer
 
-    def check_count(self, asked: Sized, answers: Sized) -> None:
-        """Refuse an answer that cannot be matched with what was asked, before any of it is believed."""
+    def check_answers(self, asked: Sized, answers: Sequence[object], kind: type | UnionType) -> None:
+        """Refuse answers that cannot be matched with what was asked, before any of them is believed."""
         if len(answers) != len(asked):
             raise self._failed(StorageError(f"the storage gave {len(answers)} answers to {len(asked)} questions"))
+        for answer in answers:
+            if not isinstance(answer, kind):
+                raise self._failed(StorageError(f"the storage gave an answer that is none: {answer!r}"))
 
     def pause(self) -> float:
         """

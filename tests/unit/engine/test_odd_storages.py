@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from datetime import timedelta
 
@@ -14,6 +15,11 @@ from chrono_async.models import JobRecord
 from chrono_async.storage import InMemoryStorage
 from chrono_async.testing import Fault, FaultyStorage, Recorder
 from tests.proof.kit import HOUR, MINUTE, SECOND, START, World, grid
+
+
+async def fails():
+    """Raises at once."""
+    raise ValueError
 
 
 async def test_a_storage_that_knows_no_heartbeat_is_polled_all_the_same(sim):
@@ -37,7 +43,10 @@ class Miscounts(InMemoryStorage):
     def _cut(self, answers):
         if len(answers) > 1:
             self.odd = not self.odd
-        return answers[:-1] if self.odd and len(answers) > 1 else answers
+        return self._spoilt(answers) if self.odd and len(answers) > 1 else answers
+
+    def _spoilt(self, answers):
+        return answers[:-1]
 
     async def settle(self, outcomes):
         answer = await super().settle(outcomes)
@@ -48,10 +57,18 @@ class Miscounts(InMemoryStorage):
         return answer._replace(verdicts=self._cut(answer.verdicts))
 
 
+class Mumbles(Miscounts):
+    """Gives an answer that is none, each second time that several are asked for."""
+
+    def _spoilt(self, answers):
+        return [*answers[:-1], None]
+
+
 @pytest.mark.sim(seeds=range(3))
-async def test_answers_that_cannot_be_matched_are_not_believed(sim):
-    """They are asked for again, one by one, and every run is counted once."""
-    async with World(sim, base=Miscounts(clock=sim.clock), is_witnessed=False) as world:
+@pytest.mark.parametrize("storage", [Miscounts, Mumbles])
+async def test_answers_that_cannot_be_matched_are_not_believed(sim, storage, caplog):
+    """They are asked for again, one by one, and every run is counted once; it is the storage that failed."""
+    async with World(sim, base=storage(clock=sim.clock), is_witnessed=False) as world:
         scheduler = await world.start()
         for n in range(7):
             await scheduler.add_interval_job(f"job {n}", "", world.recorder.job, MINUTE)
@@ -59,6 +76,7 @@ async def test_answers_that_cannot_be_matched_are_not_believed(sim):
         for n in range(7):
             assert world.recorder.fire_times(f"job {n}") == grid(START + MINUTE, MINUTE, 5)
             assert world.record(f"job {n}").run_count == 5
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 
 class NeverAdvances(InMemoryStorage):
@@ -78,6 +96,26 @@ async def test_a_result_that_was_answered_with_nonsense_is_written_all_the_same(
         faulty[0].plan["settle", 0] = Fault.NO_SENSE
         await sim.advance(MINUTE + 5 * SECOND)
         assert len(faulty) == 2
+        assert not scheduler._state.runs
+
+
+async def test_what_fails_when_a_result_is_told_holds_up_no_other(sim):
+    """A filter of somebody's log, say; what was written with it is not written again."""
+
+    def refuse(record):
+        raise OSError("no disk")
+
+    logger = logging.getLogger("chrono_async.jobs")
+    async with World(sim) as world:
+        scheduler = await world.start()
+        await scheduler.add_one_shot_job("bad", "", fails, MINUTE)
+        for n in range(3):
+            await scheduler.add_interval_job(f"job {n}", "", world.recorder.job, MINUTE)
+        logger.addFilter(refuse)
+        await sim.advance(MINUTE + 5 * SECOND)
+        logger.removeFilter(refuse)
+        await sim.advance(2 * MINUTE)
+        assert [world.record(f"job {n}").run_count for n in range(3)] == [3, 3, 3]
         assert not scheduler._state.runs
 
 
