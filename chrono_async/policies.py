@@ -91,6 +91,9 @@ class Move(NamedTuple):
     skipped: Missed | None = None
 
 
+_FIVE_MINUTES = timedelta(minutes=5)
+
+
 def _non_negative(value: Any) -> Any:
     return None if value is None else to_non_negative(value, "duration")
 
@@ -115,6 +118,7 @@ class Retry(BaseModel):
     """
     How a failed try is followed by another: `max_retries` more, `delay * backoff**n` apart, at most `max_delay`.
 
+    That is five minutes unless you give it, or `delay` where that is longer.
     With `jitter` each delay is drawn evenly from between nothing and that figure ("full jitter"), so that jobs that
     failed together do not come back together. Only exceptions of the types in `on` are retried; a
     timeout is a `TimeoutError`.
@@ -127,7 +131,7 @@ class Retry(BaseModel):
     max_retries: int = Field(default=3, ge=0, strict=True)
     delay: NonNegativeDuration = timedelta(seconds=1)
     backoff: float = Field(default=2.0, ge=1, strict=True, allow_inf_nan=False)
-    max_delay: NonNegativeDuration = timedelta(minutes=5)
+    max_delay: NonNegativeDuration | None = None
     jitter: bool = Field(default=True, strict=True)
     on: tuple[type[BaseException], ...] = (Exception,)
 
@@ -137,7 +141,7 @@ class Retry(BaseModel):
         *,
         delay: Duration = timedelta(seconds=1),
         backoff: float = 2.0,
-        max_delay: Duration = timedelta(minutes=5),
+        max_delay: Duration | None = None,
         jitter: bool = True,
         on: tuple[type[BaseException], ...] = (Exception,),
     ) -> None:
@@ -155,7 +159,8 @@ class Retry(BaseModel):
         """Return the pause after try number `tries` (1 is the first); `chance` in [0, 1) decides within the jitter."""
         if not self.delay:
             return self.delay
-        longest = min(self.max_delay, CENTURY) / timedelta(seconds=1)
+        most = max(self.delay, _FIVE_MINUTES) if self.max_delay is None else self.max_delay
+        longest = min(most, CENTURY) / timedelta(seconds=1)
         try:
             seconds = min(self.delay / timedelta(seconds=1) * self.backoff ** (tries - 1), longest)
         except OverflowError:

@@ -15,6 +15,7 @@ from ..errors import JobNotFoundError, StorageCorruptError, StorageError
 from ..events import JobUnknown
 from ..models import Due, InstanceInfo
 from .bursts import is_burst
+from .overruns import tell_of_overruns
 from .planner import horizon_end
 from .registry import LocalJob
 from .state import Foreign, State
@@ -49,6 +50,7 @@ class Poller:
         """Poll, for ever."""
         while True:
             self._state.hurry.clear()
+            tell_of_overruns(self._state.runs, self._state.time.now(), self._state.settings.poll_interval)
             try:
                 loaded = await self._load()
             except StorageError:

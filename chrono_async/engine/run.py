@@ -56,6 +56,8 @@ class Run:
     """It waits until a thread is free, or did so until it was cancelled."""
     has_thread: bool = False
     """One of those that there may be at a time is kept for it."""
+    is_overrun: bool = False
+    """It has been told of that the job came due again while this one went on."""
     is_spent: bool = False
     """No more tries: a thread outlived its time, or the lease was found to be lost."""
     written: Outcome | None = None

@@ -6,6 +6,7 @@ The body's every ending is caught here, `SystemExit` too: it harms only itself. 
 
 import asyncio
 import inspect
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -19,10 +20,12 @@ from ..events import RunStarted
 from ..models import JobStatus
 from ..policies import MAX_ATTEMPTS
 from . import context
-from .outcomes import outcome_of, row_of, status_of
+from .outcomes import describe, outcome_of, row_of, status_of
 from .run import Run, Why, arguments_of
-from .settler import Settler
+from .settler import Settler, job_logger
 from .state import State
+
+_logger = logging.getLogger("chrono_async")
 
 _Ending = tuple[Any, BaseException | None]
 """What a plain function has returned, or what it has raised."""
@@ -40,6 +43,10 @@ class Runner:
         """Begin a granted run; one that came too late to begin is given back."""
         state = self._state
         state.runs.add(run)
+        if run.attempt > 1:
+            _logger.warning(
+                "job %r: attempt %d at %s; the lease of the one before ran out", run.job.id, run.attempt, run.fire_time
+            )
         if state.draining.is_set() or run.job.id not in state.registry:
             self._give_back(run)
         elif run.attempt > MAX_ATTEMPTS:
@@ -94,7 +101,7 @@ class Runner:
             await (self._try(run) if run.job.is_async else self._try_in_turn(run))
             if run.error is None or await self._finds_written(run) or not _wants_retry(run, run.error):
                 return
-            if not await self._reaches_next_try(run):
+            if not await self._reaches_next_try(run, run.error):
                 return
 
     async def _try_in_turn(self, run: Run) -> None:
@@ -167,13 +174,17 @@ class Runner:
         if inspect.isawaitable(answer):  # a plain function that hands back a coroutine, such as a lambda
             await answer
 
-    async def _reaches_next_try(self, run: Run) -> bool:
+    async def _reaches_next_try(self, run: Run, error: BaseException) -> bool:
         """Wait for the next try; False if it is not to be here: the pause outlasts the lease, or the drain comes."""
         retry = run.job.options.retry
         pause = retry.delay_after(run.tries, random.random()) if retry else timedelta(0)
         not_before = self._state.time.now() + pause
+        job_logger.warning("job %r: try %d failed, the next in %s: %s", run.job.id, run.tries, pause, describe(error))
         stays = run.at_most_once or pause <= self._state.settings.lock_ttl
-        if stays and (not pause or not await self._state.drains_within(pause)):
+        if stays and not pause:
+            await asyncio.sleep(0)  # a function that fails before its first await would keep the loop to itself
+            return True
+        if stays and not await self._state.drains_within(pause):
             return True
         run.not_before = None if run.at_most_once else not_before
         return False

@@ -26,7 +26,7 @@ from .state import State
 from .storage_door import job_of
 
 _logger = logging.getLogger("chrono_async")
-_job_logger = logging.getLogger("chrono_async.jobs")
+job_logger = logging.getLogger("chrono_async.jobs")
 """For what jobs raise, which a user may want elsewhere."""
 
 _callback: ContextVar[asyncio.Task[Any] | None] = ContextVar("chrono_async_callback", default=None)
@@ -180,7 +180,7 @@ class Settler:
     def _tell_finished(self, run: Run, outcome: Outcome) -> None:
         self._state.results.note(run)
         if run.status is JobStatus.FAILED:
-            _job_logger.error("job %r failed, run %s", run.job.id, run.run_id, exc_info=run.error)
+            job_logger.error("job %r failed, run %s", run.job.id, run.run_id, exc_info=run.error)
         if not self._state.bus.is_silent:
             self._tell_events(run, outcome)
         if run.job.has_callbacks:

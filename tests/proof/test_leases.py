@@ -289,8 +289,8 @@ async def test_a_run_ends_before_its_lease_does_when_that_cannot_be_renewed(sim,
 
 
 @every_storage
-async def test_the_result_of_a_run_whose_lease_has_passed_on_is_refused(sim, kind):
-    """It came to its end in time, but could not say so until somebody else had taken over."""
+async def test_the_result_of_a_run_whose_lease_has_passed_on_is_refused(sim, kind, caplog):
+    """It came to its end in time, but could not say so until somebody else had taken over, who says that in the log."""
     async with FaultyWorld(sim, kind=kind) as world:
         run, _ = await _two_instances(world, 30)
         lost = []
@@ -298,6 +298,7 @@ async def test_the_result_of_a_run_whose_lease_has_passed_on_is_refused(sim, kin
         world.faulty[run.instance_id].fail(Fault.REFUSED, "settle", "renew")
         await sim.advance(TTL + POLL + 10 * SECOND)
         assert [again.attempt for again in world.recorder.runs] == [1, 2]
+        assert f"job 'a': attempt 2 at {DUE}; the lease of the one before ran out" in caplog.messages
         world.faulty[run.instance_id].heal()
         await sim.advance(2 * MINUTE)
     assert world.verdicts == {SettleVerdict.STALE: 1, SettleVerdict.DONE: 1}

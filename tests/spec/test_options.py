@@ -98,6 +98,30 @@ async def test_a_retry_may_wait_longer_each_time_up_to_a_ceiling(sim):
     assert flaky.pauses() == [1, 3, 9, 10, 10]
 
 
+async def test_a_pause_that_is_longer_than_the_usual_ceiling_is_kept(sim):
+    flaky = Flaky(sim.clock, failures=9)
+    retry = Retry(max_retries=3, delay=3600, jitter=False)
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", flaky.job, 1, max_retries=retry)
+        await s.wait_for_job("it")
+    assert flaky.pauses() == [3600, 3600, 3600]
+
+
+async def test_tries_at_once_leave_the_loop_to_others_in_between(sim):
+    """Although the function fails before it has awaited anything."""
+    tries, seen = [], []
+
+    async def fails():
+        tries.append(None)
+        asyncio.get_running_loop().call_soon(lambda: seen.append(len(tries)))
+        raise ValueError
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("it", "", fails, 1, max_retries=2)
+        await s.wait_for_job("it")
+    assert seen == [1, 2, 3]
+
+
 async def test_jitter_spreads_the_pauses_below_that(sim):
     flaky = Flaky(sim.clock, failures=50)
     async with AsyncScheduler(clock=sim.clock) as s:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chrono_async import AsyncScheduler, InMemoryStorage, JobResult, JobStatus, Missed, current_run
+from chrono_async import AsyncScheduler, InMemoryStorage, JobResult, JobStatus, Missed, Retry, current_run
 from chrono_async.events import LeaseLost
 
 
@@ -282,14 +282,47 @@ async def test_who_has_not_asked_reads_of_a_failure_in_the_log(sim, caplog):
         await s.add_one_shot_job("slow", "", sim.sleep, 1, args=(60,), timeout=5)
         await s.add_one_shot_job("good", "", work, 1)
         await sim.advance(60)
-    records = [record for record in caplog.records if record.name == "chrono_async.jobs"]
+    records = [record for record in caplog.records if record.levelname == "ERROR"]
     told = {record.getMessage().split()[1]: record for record in records}
     assert sorted(told) == ["'bad'", "'slow'"]
-    assert [record.levelname for record in records] == ["ERROR", "ERROR"]
+    assert [record.name for record in records] == ["chrono_async.jobs"] * 2
     kind, error, trace = told["'bad'"].exc_info
     assert (kind, str(error)) == (LookupError, "no paper")
     assert traceback.extract_tb(trace)[0].name == "fails"
     assert told["'slow'"].exc_info[0] is TimeoutError
+
+
+async def test_and_of_each_try_that_is_to_be_followed_by_another(sim, caplog):
+    """In a long pause nothing else would tell."""
+
+    async def fails():
+        raise LookupError("no paper")
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        retry = Retry(max_retries=2, delay=3600, backoff=1, jitter=False)
+        await s.add_one_shot_job("bad", "", fails, 1, max_retries=retry)
+        await sim.advance(2 * 3600)
+    assert [record.getMessage() for record in caplog.records] == [
+        "job 'bad': try 1 failed, the next in 1:00:00: LookupError: no paper",
+        "job 'bad': try 2 failed, the next in 1:00:00: LookupError: no paper",
+    ]
+
+
+@pytest.mark.parametrize(("overlap", "outcome"), [("skip", "is passed over"), ("queue", "waits until it ends")])
+async def test_of_a_run_that_outlasts_its_schedule_is_told_while_it_goes_on(sim, caplog, overlap, outcome):
+    """Once; not of one that merely takes long, nor of one that is soon over."""
+    async with AsyncScheduler(clock=sim.clock, storage_poll_interval=30) as s:
+        due = (await s.add_interval_job("hangs", "", sim.sleep, 60, args=(1000,), overlap=overlap)).next_run
+        await s.add_interval_job("long", "", sim.sleep, 3600, args=(1000,))
+        await s.add_interval_job("a little", "", sim.sleep, 10, args=(12,), overlap=overlap)
+        await sim.advance(60 + 59)
+        assert caplog.messages == []
+        await sim.advance(31)
+        told = f"job 'hangs' has been running since {due}, and what comes due meanwhile {outcome}"
+        assert caplog.messages == [told]
+        await sim.advance(800)
+        assert caplog.messages == [told]
+        await s.stop(timeout=0)
 
 
 class OutOfPaperError(Exception):
