@@ -82,6 +82,36 @@ class Wall:
         """Say whether `wall` is a fire time."""
         return self._shows_minute(wall) and not wall.microsecond and bool(self._seconds >> wall.second & 1)
 
+    def count(self, low: datetime, high: datetime) -> int:
+        """Return how many matches lie in `[low, high)`, without a walk over them."""
+        if low >= high:
+            return 0
+        return self._matching_days(low, high) * self._times_before(None) + self._today(high) - self._today(low)
+
+    def _today(self, wall: datetime) -> int:
+        """Return how many matches the day of `wall` has before it."""
+        return self._times_before(wall) if self._days_of(wall.year, wall.month) >> wall.day & 1 else 0
+
+    def _times_before(self, wall: datetime | None) -> int:
+        """Return how many times of a day that matches come before `wall`, or in all."""
+        hours, minutes, seconds = self._hours.bit_count(), self._minutes.bit_count(), self._seconds.bit_count()
+        if wall is None:
+            return hours * minutes * seconds
+        times = _below(self._hours, wall.hour) * minutes * seconds
+        if self._hours >> wall.hour & 1:
+            times += _below(self._minutes, wall.minute) * seconds
+            if self._minutes >> wall.minute & 1:
+                times += _below(self._seconds, wall.second + (wall.microsecond > 0))
+        return times
+
+    def _matching_days(self, low: datetime, high: datetime) -> int:
+        """Return how many days match from that of `low` on, and before that of `high`."""
+        year, month, days = low.year, low.month, -_below(self._days_of(low.year, low.month), low.day)
+        while (year, month) < (high.year, high.month):
+            days += self._days_of(year, month).bit_count()
+            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+        return days + _below(self._days_of(year, month), high.day)
+
     def _shows_minute(self, wall: datetime) -> bool:
         return bool(
             self._minutes >> wall.minute & 1
@@ -164,6 +194,11 @@ def _at(day: tuple[int, int, int], hour: int, minute: int, wall: datetime) -> da
 def _lowest(mask: int) -> int:
     """Return the number of the lowest bit of `mask`."""
     return (mask & -mask).bit_length() - 1
+
+
+def _below(mask: int, bit: int) -> int:
+    """Return how many bits of `mask` are lower than `bit`."""
+    return (mask & (1 << bit) - 1).bit_count()
 
 
 def _highest(mask: int) -> int:

@@ -119,6 +119,26 @@ def _previous_look(stretch: Stretch, instant: datetime, found: datetime) -> date
     return stretch.start - _SECOND if is_near_change else min(stretch.start - _SECOND, _shift(found, _MARGIN))
 
 
+def count_from(wall: Wall, zone: tzinfo, instant: datetime, until: datetime) -> int:
+    """Return how many fire times lie in `[instant, until)`, in `zone`."""
+    found = 0
+    while instant < until:
+        stretch = _stretch_at(zone, instant)
+        end = min(until, stretch.end)
+        found += _count_shown(stretch, wall, instant, end)
+        instant = end
+    return found
+
+
+def _count_shown(stretch: Stretch, wall: Wall, instant: datetime, end: datetime) -> int:
+    """Return how many fire times `[instant, end)` has, which lies in `stretch`."""
+    low, high = _on_the_wall(stretch, instant), _on_the_wall(stretch, end)
+    if not (stretch.change and wall.is_fixed):
+        return wall.count(low, high)
+    is_made_up = instant == stretch.start and shown_between(wall, stretch.left, stretch.opens)
+    return wall.count(max(low, stretch.left), high) + bool(is_made_up and not wall.matches(stretch.opens))
+
+
 def shown_between(wall: Wall, low: datetime, high: datetime) -> datetime | None:
     """Return the first match in `[low, high)`."""
     shown = wall.at_or_following(low)

@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import islice
 
 from .base import LAST, MICROSECOND, Schedule, occurrences, plus, to_utc
+from .cron import CronSchedule
 from .interval import IntervalSchedule
 from .window import WindowedSchedule
 
@@ -31,7 +32,9 @@ def count(schedule: Schedule, after: datetime, until: datetime, limit: int) -> i
     if isinstance(schedule, WindowedSchedule):
         return count(schedule.schedule, *schedule.clip(after, until), limit)
     if isinstance(schedule, IntervalSchedule):
-        return min(limit, schedule.anchored(after).count(after, until))
+        schedule = schedule.anchored(after)
+    if isinstance(schedule, IntervalSchedule | CronSchedule):
+        return min(limit, schedule.count(after, until))
     return sum(1 for _ in islice(occurrences(schedule, after, until), max(0, limit)))
 
 

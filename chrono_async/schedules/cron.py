@@ -83,6 +83,11 @@ class CronSchedule(ScheduleModel):
         instant = _instant_before(before)
         return instant and _zones.last_until(self._wall, self._zone, instant)
 
+    def count(self, after: datetime, until: datetime) -> int:
+        """Return how many fire times lie in `(after, until]`, without walking over them."""
+        first, end = _instant_after(after), _instant_after(until)
+        return 0 if first is None else _zones.count_from(self._wall, self._zone, first, LAST if end is None else end)
+
     def bind(self, *, job_id: str, timezone: str, now: datetime, start_at: datetime | None = None) -> "CronSchedule":
         """Return the same with a zone, and with the slots of `H` drawn for this job."""
         del now, start_at

@@ -140,6 +140,7 @@ def test_cron_fires_when_the_walker_does_forwards_and_backwards(expr, change, da
     found = list(islice(schedule.occurrences(after, until), 300))
     assert [time.isoformat() for time in found] == [time.isoformat() for time in expected]
     assert backwards(schedule, expected, after) == [time.isoformat() for time in expected]
+    assert min(schedule.count(after, until), 300) == len(expected)
 
 
 def backwards(schedule: CronSchedule, times: list[datetime], after: datetime) -> list[str]:
@@ -150,6 +151,35 @@ def backwards(schedule: CronSchedule, times: list[datetime], after: datetime) ->
         found.insert(0, reached.isoformat())
         reached = schedule.previous(reached)
     return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    expr=st.one_of(expressions, night_expressions, st.sampled_from(["* * * * *", "0 0 1 1 *", "0 1 29 2 *"])),
+    second=st.sampled_from(["", "*/7 ", "59 "]),
+    change=near_changes,
+    length=st.one_of(st.integers(-60, 3 * 3600), st.integers(0, 800 * 86400)),
+    fraction=st.sampled_from([0, 1, 999_999]),
+)
+@example(expr="0 1 * * *", second="", change=(CHANGES[0], -3600), length=86400, fraction=0)
+@example(expr="0 1,2 * * *", second="", change=(CHANGES[0], -3600), length=86400, fraction=0)
+@example(expr="* * * * *", second="", change=(CHANGES[6], -1), length=86400, fraction=999_999)
+def test_cron_counts_what_a_walk_finds(expr, second, change, length, fraction):
+    (zone, moment), seconds = change
+    after = moment + timedelta(seconds=seconds, microseconds=fraction)
+    until = after + timedelta(seconds=length)
+    schedule = CronSchedule(second + expr, timezone=zone, dialect="extended" if second else "standard")
+    walked = list(islice(schedule.occurrences(after, until), 3000))
+    assert schedule.count(after, walked[-1] if len(walked) == 3000 else until) == len(walked)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_cron_counts_up_to_the_calendars_ends(zone):
+    """Where a zone's own calendar begins or ends within them."""
+    schedule, days = CronSchedule("0 0 * * *", timezone=zone), timedelta(days=9)
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    assert schedule.count(last - days, last) == len(list(schedule.occurrences(last - days))) >= 8
+    assert schedule.count(first, first + days) == len(list(schedule.occurrences(first, first + days))) >= 8
 
 
 @settings(max_examples=60, deadline=None)
