@@ -96,6 +96,18 @@ def _compare_windows(new: NewJob, stored: Schedule) -> None:
     )
 
 
+def _is_put_off(new: NewJob, info: JobInfo) -> bool:
+    """
+    Whether a delay that is given again is to count from now: who replaces a job of his own means it.
+
+    The storage has joined it, as it must where a restarted process declares what has run, or is still to run.
+    """
+    schedule, options = new.schedule, new.options
+    if not isinstance(schedule, OneShotSchedule) or schedule.delay is None or options.start_at or options.end_at:
+        return False
+    return info.next_run != schedule.at
+
+
 class Desk:
     """Where users' wishes become writes."""
 
@@ -111,7 +123,11 @@ class Desk:
         try:
             if not replace and new.id in self._state.registry and await self._is_kept(new.id):
                 raise JobAlreadyExistsError(new.id)
-            return await self._add(new)
+            is_replaced = new.id in self._state.registry
+            info = await self._add(new)
+            if is_replaced and _is_put_off(new, info):
+                return await self.reschedule(new.id, new.schedule)
+            return info
         finally:
             adding.discard(new.id)
 
@@ -220,6 +236,7 @@ class Desk:
             if job_id not in state.registry:
                 raise
         state.registry.remove(job_id)
+        state.ask_again.pop(job_id, None)
         state.timeline.disarm(job_id)
         for run in tuple(state.runs.of(job_id)):
             run.cancel(Why.REMOVED)

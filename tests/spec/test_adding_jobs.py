@@ -26,7 +26,7 @@ from chrono_async import (
     OneShotSchedule,
     ScheduleError,
 )
-from chrono_async.testing import YieldingStorage
+from chrono_async.testing import Recorder, YieldingStorage
 
 
 async def work(*args):
@@ -345,6 +345,25 @@ async def test_replacing_with_the_same_schedule_moves_no_fire_time(sim):
         before = await s.add_interval_job("beat", "", work, 30)
         await sim.advance(20)
         assert await s.add_interval_job("beat", "", work, 30, replace=True) == before
+
+
+async def test_a_delay_that_is_given_again_with_replace_counts_from_then(sim):
+    """Put off before its time, or wanted once more after it; whoever only starts again joins what is stored."""
+    storage, recorder = InMemoryStorage(clock=sim.clock), Recorder(sim.clock)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        begin = sim.now
+        await s.add_one_shot_job("it", "", recorder.job, 60)
+        await sim.advance(30)
+        info = await s.add_one_shot_job("it", "", recorder.job, 60, replace=True)
+        assert info.next_run == begin + timedelta(seconds=90)
+        await sim.advance(170)
+        await s.add_one_shot_job("it", "", recorder.job, 60, replace=True)
+        await sim.advance(100)
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        info = await s.add_one_shot_job("it", "", recorder.job, 60, replace=True)
+        assert (info.status, info.next_run) == (JobStatus.COMPLETED, None)
+        await sim.advance(100)
+    assert recorder.fire_times() == [begin + timedelta(seconds=90), begin + timedelta(seconds=260)]
 
 
 async def test_the_zone_of_a_cron_job_is_its_own_or_the_schedulers(sim):
