@@ -18,8 +18,9 @@ def latest(schedule: Schedule, after: datetime, until: datetime) -> datetime | N
     """Return the latest fire time in `(after, until]`, or None if there is none."""
     if isinstance(schedule, WindowedSchedule):
         return latest(schedule.schedule, *schedule.clip(after, until))
-    if isinstance(schedule, IntervalSchedule):
-        schedule = schedule.anchored(after)
+    anchored = getattr(schedule, "anchored", None)  # of an interval, or of somebody's subclass of it, held to its word
+    if anchored is not None:
+        schedule = anchored(after)
     previous = getattr(schedule, "previous", None)
     if previous is None:
         return _last_of_walk(schedule, after, until)

@@ -196,6 +196,20 @@ async def test_a_subclass_of_ours_is_held_to_its_word_too(sim):
             await s.add_job("odd", "", print, Naive(10))
 
 
+async def test_a_subclass_of_an_interval_keeps_its_grid_after_a_downtime(sim):
+    class Mine(IntervalSchedule):
+        """As the original."""
+
+    recorder, s = Recorder(sim.clock), AsyncScheduler(clock=sim.clock)
+    begin = sim.now
+    await s.add_job("mine", "", recorder.job, Mine(60))
+    await sim.advance(60 * 7 + 17)
+    await s.start()
+    await sim.advance(60)
+    await s.stop()
+    assert recorder.fire_times() == [begin + 7 * MINUTE, begin + 8 * MINUTE]
+
+
 @pytest.mark.parametrize("answer", BAD)
 async def test_and_when_it_is_rescheduled(sim, answer):
     async with AsyncScheduler(clock=sim.clock) as s:
