@@ -299,13 +299,22 @@ class Desk:
         self._check_fit(job_id, arguments)
         trigger = Trigger(state.time.now(), arguments)
         waiting = await state.door.ask(state.door.storage.trigger(job_id, trigger))
-        record = await state.door.ask(state.door.storage.get_job(job_id), reads=True)
-        if job_id in state.registry:
-            state.arm(due_of(record, record.lease_until))
+        await self._arm_as_stored(job_id)
         waiting_id = run_id(job_id, waiting.at, manual=True)
         if waiting.arguments != arguments:
             raise TriggerPendingError(job_id, waiting_id)
         return waiting_id
+
+    async def _arm_as_stored(self, job_id: str) -> None:
+        """Put a job where its record says; the request is made by now, so one that cannot be read is the poll's."""
+        state = self._state
+        try:
+            record = await state.door.ask(state.door.storage.get_job(job_id), reads=True)
+        except StorageError:
+            state.hurry.set()
+            return
+        if job_id in state.registry:
+            state.arm(due_of(record, record.lease_until))
 
     def _check_fit(self, job_id: str, arguments: str) -> None:
         """Refuse arguments that the job's function cannot take, if it lives here."""

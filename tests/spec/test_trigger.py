@@ -20,7 +20,7 @@ from chrono_async import (
     TriggerPendingError,
     current_run,
 )
-from chrono_async.testing import Recorder
+from chrono_async.testing import Fault, FaultyStorage, Recorder
 
 SECOND = timedelta(seconds=1)
 
@@ -43,6 +43,21 @@ async def test_a_triggered_job_runs_at_once_and_keeps_its_next_run(sim):
         assert [run.start for run in recorder.runs] == [sim.now]
         info = await s.get_job("beat")
     assert (info.next_run, info.run_count) == (due, 1)
+
+
+async def test_a_request_that_is_written_is_no_error_because_the_job_cannot_be_read_after_it(sim):
+    """Whoever was told that it failed would ask again, and the job would run twice."""
+    recorder = Recorder(sim.clock)
+    storage = FaultyStorage(QuietStorage(clock=sim.clock))
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", recorder.job, 3600)
+        await sim.advance(100)
+        storage.fail(Fault.REFUSED, "get_job")
+        run_id = await s.trigger_job("beat")
+        await sim.advance(1)
+        assert len(recorder.runs) == 1, "not at the next poll only"
+        storage.heal()
+        assert (await s.wait_for_job("beat", run_id=run_id)).status is JobStatus.COMPLETED
 
 
 async def test_its_run_id_is_what_the_job_sees_and_what_one_waits_for(sim):
