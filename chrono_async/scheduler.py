@@ -260,13 +260,14 @@ class AsyncScheduler(JobDecorators):
         """
         Wait for the job's next run to end, or for that of `run_id`, and return its result.
 
-        A job that has run its course gives its last result at once. `TimeoutError` after `timeout`; `JobNotFoundError`
-        when the job is not there, or is removed meanwhile; `RunNotFoundError` when the named run is not to come any
-        more, and the history does not tell how it ended.
+        A job that has run its course gives its last result at once. `TimeoutError` after `timeout`, with 0 unless there
+        is a result already; `JobNotFoundError` when the job is not there, or is removed meanwhile; `RunNotFoundError`
+        when the named run is not to come any more, and the history does not tell how it ended.
         """
         if run_id is not None:
             check_text(run_id, "a run's id")
-        return await wait_for_result(self._state, _job_id(job_id), run_id, _optional(timeout, "timeout"))
+        patience = None if timeout is None else to_non_negative(timeout, "timeout")
+        return await wait_for_result(self._state, _job_id(job_id), run_id, patience)
 
     # ── what goes on ─────────────────────────────────────────────────────────────────────────────────────────────────
 

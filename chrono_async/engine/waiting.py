@@ -20,6 +20,8 @@ _STATUS = {
     RunStatus.CANCELLED: JobStatus.CANCELLED,
 }
 _LOOK_AGAIN = 1.0
+_LATEST = 20
+_PAGE = 1000
 
 
 class _Named(NamedTuple):
@@ -46,13 +48,29 @@ async def wait_for_result(state: State, job_id: str, run_id: str | None, timeout
     wanted = _Wanted(job_id, None if run_id is None else _read_name(job_id, run_id), state.time.now())
     if timeout is None:
         return await _wait(state, wanted)
+    return await (_wait_for(state, wanted, timeout) if timeout else _look_once(state, wanted))
+
+
+async def _look_once(state: State, wanted: _Wanted) -> JobResult:
+    """Return what there is already: as long as the storage takes to say so is not counted."""
+    found = await _look_around(state, wanted)
+    if found is None:
+        raise _out_of_time(wanted, timedelta(0))
+    return found
+
+
+async def _wait_for(state: State, wanted: _Wanted, timeout: timedelta) -> JobResult:
     try:
         async with asyncio.timeout(timeout / timedelta(seconds=1)) as limit:
             return await _wait(state, wanted)
     except TimeoutError:
         if not limit.expired():
             raise
-        raise TimeoutError(f"job {job_id!r} has come to no such result within {timeout.total_seconds():g} s") from None
+        raise _out_of_time(wanted, timeout) from None
+
+
+def _out_of_time(wanted: _Wanted, timeout: timedelta) -> TimeoutError:
+    return TimeoutError(f"job {wanted.job_id!r} has come to no such result within {timeout.total_seconds():g} s")
 
 
 def _read_name(job_id: str, run_id: str) -> _Named:
@@ -89,22 +107,40 @@ async def _look_around(state: State, wanted: _Wanted) -> JobResult | None:
     is_here = run is not None and any(mine.run_id == run.run_id for mine in state.runs.of(job_id))
     record = await state.door.ask(state.door.storage.get_job(job_id), reads=True)
     is_finished = record.next_run is None and record.owner is None and not (record.triggered or record.manual)
-    for row in await state.door.ask(state.door.storage.list_runs(job_id, limit=20), reads=True):
-        if row.status not in _STATUS or row.finished is None:
+    for row in await _rows(state, job_id, limit=_LATEST):
+        told = _told(row)
+        if told is None:
             continue
         if run is not None:
             is_wanted = row.run_id == run.run_id
         else:
-            is_new = row.finished > since and row.instance_id != state.settings.instance_id
+            is_new = told.finished > since and row.instance_id != state.settings.instance_id
             is_wanted = is_new or (is_finished and record.run_count > 0)
         if is_wanted:
-            return state.results.find(job_id, row.run_id) or _told(row, row.finished)
+            return state.results.find(job_id, row.run_id) or told
     if run is None or is_here or not _is_over(record, run):
         return None
-    known = state.results.find(job_id, run.run_id)  # it may have ended meanwhile
+    told = await _look_back(state, job_id, run.run_id)
+    known = state.results.find(job_id, run.run_id) or told  # it may have ended meanwhile
     if known is None:
         raise RunNotFoundError(job_id, run.run_id)
     return known
+
+
+async def _look_back(state: State, job_id: str, run_id: str) -> JobResult | None:
+    """Look for a run that is over beyond the latest rows. New ones move these back: none is passed over."""
+    offset = _LATEST
+    while rows := await _rows(state, job_id, limit=_PAGE, offset=offset):
+        for told in map(_told, rows):
+            if told is not None and told.run_id == run_id:
+                return told
+        offset += len(rows)
+    return None
+
+
+async def _rows(state: State, job_id: str, *, limit: int, offset: int = 0) -> list[RunRecord]:
+    call = state.door.storage.list_runs(job_id, limit=limit, offset=offset)
+    return await state.door.ask(call, reads=True)
 
 
 def _is_over(record: JobRecord, run: _Named) -> bool:
@@ -116,10 +152,12 @@ def _is_over(record: JobRecord, run: _Named) -> bool:
     return record.running != run.fire_time and (record.next_run is None or record.next_run > run.fire_time)
 
 
-def _told(row: RunRecord, finished: datetime) -> JobResult:
-    """Make a result of a row that another instance wrote."""
+def _told(row: RunRecord) -> JobResult | None:
+    """Make a result of a row that another instance wrote; None of one that tells of no end."""
+    if row.status not in _STATUS or row.finished is None:
+        return None
     error = RemoteRunError(row.error) if row.error else None
-    started = row.started or finished
+    started = row.started or row.finished
     return JobResult(
-        row.job_id, row.run_id, row.fire_time, started, finished, _STATUS[row.status], error, row.retry_count
+        row.job_id, row.run_id, row.fire_time, started, row.finished, _STATUS[row.status], error, row.retry_count
     )

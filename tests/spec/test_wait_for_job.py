@@ -10,12 +10,14 @@ import pytest
 from chrono_async import (
     AsyncScheduler,
     InMemoryStorage,
+    InvalidOptionError,
     JobNotFoundError,
     JobStatus,
     RemoteRunError,
     RunNotFoundError,
 )
 from chrono_async.models import run_id
+from chrono_async.testing import YieldingStorage
 
 
 async def work():
@@ -66,6 +68,25 @@ async def test_patience_may_end(sim):
         with pytest.raises(TimeoutError, match="no such result within"):
             await s.wait_for_job("rare", timeout=5)
         assert sim.now == begin + timedelta(seconds=5)
+
+
+async def test_who_has_no_patience_at_all_is_told_what_there_is(sim):
+    """By a storage that takes its time to answer, too."""
+    storage = YieldingStorage(InMemoryStorage(clock=sim.clock))
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        await s.add_one_shot_job("once", "", work, 10)
+        with pytest.raises(TimeoutError, match="no such result within 0 s"):
+            await s.wait_for_job("once", timeout=0)
+        await sim.advance(10)
+        assert (await s.wait_for_job("once", timeout=0)).status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "soon"])
+async def test_an_odd_patience_is_refused(sim, timeout):
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_one_shot_job("once", "", work, 10)
+        with pytest.raises(InvalidOptionError, match="timeout"):
+            await s.wait_for_job("once", timeout=timeout)
 
 
 async def test_who_stops_waiting_harms_nobody(sim):
@@ -158,6 +179,18 @@ async def test_a_named_run_of_long_ago_is_found_too(sim):
         result = await s.wait_for_job("beat")
         await sim.advance(1000)
         assert await s.wait_for_job("beat", run_id=result.run_id, timeout=1) == result
+
+
+async def test_a_named_run_elsewhere_is_found_wherever_in_the_history(sim):
+    """However many have ended since: who is told that the history has no such run believes it."""
+    storage = InMemoryStorage(clock=sim.clock, history=2000)
+    console = AsyncScheduler(storage=storage, clock=sim.clock, instance_id="console")
+    async with AsyncScheduler(storage=storage, clock=sim.clock, instance_id="worker") as worker:
+        due = (await worker.add_interval_job("beat", "", work, 1)).next_run
+        for runs in (30, 1200):
+            await sim.advance(runs)
+            named = run_id("beat", due, manual=False)
+            assert (await console.wait_for_job("beat", run_id=named)).fire_time == due
 
 
 async def test_who_waits_for_a_named_run_is_not_content_with_another(sim):
