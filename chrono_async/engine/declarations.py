@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import JobAlreadyExistsError, StorageError
 from ..options import JobFunc
-from ..schedules import OneShotSchedule
+from ..schedules import OneShotSchedule, Schedule, WindowedSchedule
 from .desk import Desk, NewJob
 from .state import State
 from .storage_door import check_home
@@ -47,7 +47,8 @@ class Declarations:
         """Register all that waits; what cannot be stays waiting."""
         while self._waiting:
             new = self._waiting[0]
-            await self._desk.add(await self._counted_from_now(new), replace=True)
+            counted = new._replace(schedule=await self._counted_from_now(new.schedule))
+            await self._desk.add(counted, replace=True)
             if self._waiting and self._waiting[0] is new:
                 self._drop_first()
 
@@ -70,11 +71,14 @@ class Declarations:
         self._funcs.pop(done.id, None)
         return done
 
-    async def _counted_from_now(self, new: NewJob) -> NewJob:
-        """A delay that was declared waits for the start too."""
-        if isinstance(new.schedule, OneShotSchedule) and new.schedule.delay is not None:
-            return new._replace(schedule=await self._desk.one_shot(new.schedule.delay, None))
-        return new
+    async def _counted_from_now(self, schedule: Schedule) -> Schedule:
+        """A delay that was declared waits for the start too; an instant that was said is the instant."""
+        if isinstance(schedule, WindowedSchedule):
+            inner = await self._counted_from_now(schedule.schedule)
+            return schedule if inner is schedule.schedule else schedule.model_copy(update={"schedule": inner})
+        if isinstance(schedule, OneShotSchedule) and schedule.is_counted:
+            return await self._desk.one_shot(schedule.delay, None)
+        return schedule
 
     def _check_id(self, new: NewJob) -> None:
         job = self._state.registry.get(new.id)

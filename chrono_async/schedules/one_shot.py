@@ -5,7 +5,7 @@ Schedules that fire once.
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import ModelWrapValidatorHandler, field_validator, model_validator
 
 from ..clock import SystemClock
 from ..durations import Duration
@@ -30,14 +30,16 @@ class OneShotSchedule(ScheduleModel):
 
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # see CronSchedule
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _count_the_delay(cls, fields: Any) -> Any:
+    def _count_the_delay(cls, fields: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(fields, dict) or fields.get("at") is not None:
-            return fields
+            return make(fields)
         if fields.get("delay") is None:
             raise ScheduleError("a one-shot schedule needs a delay or at=...")
-        return fields | {"at": _from_now(_as_delay(fields["delay"]))}
+        made = make(fields | {"at": _from_now(_as_delay(fields["delay"]))})
+        made.__pydantic_fields_set__.discard("at")  # nobody has said it
+        return made
 
     @field_validator("delay", mode="before")
     @classmethod
@@ -48,6 +50,11 @@ class OneShotSchedule(ScheduleModel):
     @classmethod
     def _check_at(cls, value: object) -> object:
         return as_instant(value, "at")
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether nobody has said when: the fire time was counted from the delay, when the schedule was made."""
+        return "at" not in self.model_fields_set
 
     @property
     def run_at(self) -> datetime:

@@ -15,7 +15,9 @@ from chrono_async import (
     InvalidJobFuncError,
     InvalidOptionError,
     JobAlreadyExistsError,
+    OneShotSchedule,
     ScheduleError,
+    WindowedSchedule,
 )
 
 
@@ -108,6 +110,24 @@ async def test_an_instant_is_the_instant(sim):
     s.one_shot(at=at, id="eve")(work)
     async with s:
         assert (await s.get_job("eve")).next_run == at
+
+
+@pytest.mark.parametrize("start_at", [None, datetime(2025, 1, 1, tzinfo=UTC)])
+async def test_a_delay_in_a_schedule_counts_from_the_start_unless_it_says_when(sim, start_at):
+    """Within a window too."""
+
+    def declare(job_id, schedule):
+        s.job(schedule if start_at is None else WindowedSchedule(schedule, start_at=start_at), id=job_id)(work)
+
+    at = sim.now + timedelta(days=1)
+    s = AsyncScheduler(clock=sim.clock)
+    declare("init", OneShotSchedule(5))
+    declare("eve", OneShotSchedule(5, at=at))
+    declare("day", OneShotSchedule(at=at))
+    await sim.advance(3600)
+    async with s:
+        due = {job.id: job.next_run for job in await s.list_jobs()}
+    assert due == {"init": sim.now + timedelta(seconds=5), "eve": at, "day": at}
 
 
 async def test_on_a_running_scheduler_the_loop_registers_the_job(sim):

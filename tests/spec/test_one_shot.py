@@ -35,6 +35,16 @@ def test_with_both_the_instant_counts_and_the_delay_is_remembered():
     assert (schedule.run_at, schedule.delay) == (NOON, timedelta(seconds=5))
 
 
+def test_it_knows_whether_anybody_has_said_when():
+    """A delay may be counted again where it is to count from something else; it is the same schedule all the same."""
+    counted = OneShotSchedule(5)
+    said = OneShotSchedule(5, at=counted.at)
+    assert (counted.is_counted, said.is_counted, OneShotSchedule(at=NOON).is_counted) == (True, False, False)
+    assert counted == said
+    assert OneShotSchedule.model_validate({"delay": 5}).is_counted
+    assert not OneShotSchedule.model_validate_json(counted.model_dump_json()).is_counted
+
+
 def test_an_instant_in_any_zone_is_the_same_instant():
     tokyo = OneShotSchedule(at=datetime(2026, 1, 1, 21, tzinfo=ZoneInfo("Asia/Tokyo")))
     assert tokyo == OneShotSchedule(at=NOON)
