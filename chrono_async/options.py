@@ -104,7 +104,7 @@ def read_options(options: JobOptions) -> ReadOptions:
     start_at, end_at = (_read_instant(given.pop(name, None), name) for name in ("start_at", "end_at"))
     if start_at is not None and end_at is not None and end_at < start_at:
         raise InvalidOptionError("end_at", end_at, f"lies before start_at={start_at}")
-    run_immediately = _read_bool(given.pop("run_immediately", False), "run_immediately")
+    run_immediately = read_bool(given.pop("run_immediately", False), "run_immediately")
     return ReadOptions(_read_local(given), policies, start_at, end_at, run_immediately)
 
 
@@ -194,7 +194,8 @@ def _read_instant(value: Any, name: str) -> datetime | None:
     return value
 
 
-def _read_bool(value: Any, name: str) -> bool:
+def read_bool(value: Any, name: str) -> bool:
+    """Return what has to be a truth value: a text that says no would be taken for a yes."""
     if not isinstance(value, bool):
         raise InvalidOptionError(name, value, "must be True or False")
     return value

@@ -30,7 +30,7 @@ from .engine import (
     wait_for_result,
     warn_if_one_of_several,
 )
-from .errors import SchedulerRunningError, SchedulerStoppedError
+from .errors import InvalidOptionError, SchedulerRunningError, SchedulerStoppedError
 from .events import Event, EventBus, Listener, Subscription
 from .models import InstanceInfo, JobInfo, JobResult, RunRecord
 from .options import JobFunc, JobOptions
@@ -75,7 +75,7 @@ class AsyncScheduler(JobDecorators):
             leader=leader,
             blocked_loop_threshold=_optional(blocked_loop_threshold, "blocked_loop_threshold"),
         )
-        clock = clock or SystemClock()
+        clock = _read_clock(clock)
         self._has_own_storage = storage is None
         leasing = as_leasing(InMemoryStorage(clock=clock) if storage is None else storage, clock=clock)
         self._state = State.make(settings, leasing, clock, EventBus())
@@ -310,6 +310,14 @@ class AsyncScheduler(JobDecorators):
 
 def _job_id(job_id: str) -> str:
     return check_text(job_id, "a job's id")
+
+
+def _read_clock(clock: Clock | None) -> Clock:
+    if clock is None:
+        return SystemClock()
+    if isinstance(clock, type) or not all(callable(getattr(clock, name, None)) for name in ("now", "boot")):
+        raise InvalidOptionError("clock", clock, "must have the methods now() and boot()")
+    return clock
 
 
 def _poll_interval(given: Duration | None, alias: Duration | None) -> timedelta:

@@ -24,7 +24,16 @@ from ..errors import (
 )
 from ..events import JobAdded, JobEvent, JobPaused, JobRemoved, JobRescheduled, JobResumed
 from ..models import Definition, JobInfo, JobRecord, Trigger, due_of, run_id
-from ..options import JobFunc, JobOptions, LocalOptions, ReadOptions, check_func, is_coroutine_function, read_options
+from ..options import (
+    JobFunc,
+    JobOptions,
+    LocalOptions,
+    ReadOptions,
+    check_func,
+    is_coroutine_function,
+    read_bool,
+    read_options,
+)
 from ..policies import default_grace
 from ..schedules import OneShotSchedule, Schedule, WindowedSchedule, bind, declared, dump, load, window_of
 from .registry import LocalJob, as_given, held_to_its_word
@@ -116,6 +125,7 @@ class Desk:
 
     async def add(self, new: NewJob, *, replace: bool = False) -> JobInfo:
         """Register the job in the storage, and keep its function here."""
+        read_bool(replace, "replace")
         adding = self._state.adding
         if not replace and new.id in adding:
             raise JobAlreadyExistsError(new.id)

@@ -320,6 +320,16 @@ async def test_also_when_two_ask_for_it_at_once(sim):
     assert await s.get_job("beat") == first
 
 
+@pytest.mark.parametrize("replace", ["no", 1, None])
+async def test_whether_to_replace_is_a_truth_value(sim, replace):
+    """A text that says no would be taken for a yes."""
+    async with AsyncScheduler(clock=sim.clock) as s:
+        before = await s.add_interval_job("beat", "", work, 30)
+        with pytest.raises(InvalidOptionError, match=r"^replace=.*must be True or False"):
+            await s.add_interval_job("beat", "", work, 10, replace=replace)
+        assert await s.get_job("beat") == before
+
+
 async def test_replacing_swaps_function_name_and_schedule_and_keeps_the_counters(sim):
     ran = []
 

@@ -22,6 +22,7 @@ from chrono_async import (
     SchedulerRunningError,
     SchedulerStoppedError,
     StorageError,
+    SystemClock,
     current_run,
 )
 from chrono_async.testing import Fault, FaultyStorage, YieldingStorage
@@ -384,6 +385,8 @@ async def test_a_forked_process_is_another_instance_unless_that_is_named(sim, mo
         ({"instance_id": 5}, "instance_id=5: must be a text"),
         ({"storage": "sqlite:jobs.db"}, "storage='sqlite:jobs.db': must have the eight methods"),
         ({"storage": InMemoryStorage}, "storage=.*must have the eight methods"),
+        ({"clock": object()}, "clock=.*must have the methods now"),
+        ({"clock": SystemClock}, "clock=.*must have the methods now"),
         ({"leader": object()}, "leader=.*must have an is_leader"),
         ({"blocked_loop_threshold": timedelta.max}, "blocked_loop_threshold=.*must not be longer than a century"),
         ({"blocked_loop_threshold": -1}, "blocked_loop_threshold=-1"),
