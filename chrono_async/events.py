@@ -110,7 +110,12 @@ class RunReleased(JobEvent):
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost(JobEvent):
-    """The right to a run ended before the run did; its result does not count."""
+    """
+    The right to a run ended before the run did, or could not be renewed in time; another instance may have taken over.
+
+    A body that goes on is cancelled. Where it completes or fails all the same, that counts if nobody has taken over,
+    and a `RunFinished` follows.
+    """
 
     fire_time: datetime
     token: int

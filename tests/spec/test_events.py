@@ -170,6 +170,33 @@ async def test_a_run_that_never_begins_is_not_told_to_start(sim):
     assert [type(event) for event in told] == [LeaseLost]
 
 
+@pytest.mark.parametrize("is_taken_over", [False, True])
+async def test_a_run_that_has_lost_its_lease_counts_if_nobody_has_taken_over(sim, is_taken_over):
+    """Who hears of the loss alone does not know yet: a `RunFinished` tells."""
+
+    async def body():
+        try:
+            await sim.sleep(300)
+        except asyncio.CancelledError:
+            await sim.sleep(120 if is_taken_over else 1)
+            raise ValueError("in the cleanup") from None
+
+    inner, told = InMemoryStorage(clock=sim.clock), []
+    storage = FaultyStorage(inner)
+    async with AsyncScheduler(storage=storage, clock=sim.clock, lock_ttl=30) as s:
+        s.subscribe(told.append, LeaseLost, RunFinished)
+        await s.add_one_shot_job("it", "", body, 10)
+        await sim.advance(15)
+        storage.fail(Fault.REFUSED, "renew", "claim")
+        async with AsyncScheduler(storage=inner, clock=sim.clock) as other:
+            if is_taken_over:
+                await other.add_one_shot_job("it", "", work, 10)
+            await sim.advance(180)
+        run_count = (await s.get_job("it")).run_count
+    assert [type(event) for event in told] == [LeaseLost, LeaseLost if is_taken_over else RunFinished]
+    assert run_count == 1
+
+
 async def test_a_slow_listener_delays_only_itself(sim):
     slow, quick = [], []
 
