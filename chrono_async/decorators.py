@@ -19,7 +19,8 @@ class JobDecorators:
     The decorators of a scheduler. Each hands the function back unchanged.
 
     Used at any time: before the start the job waits for it, afterwards the running loop registers it. Id and name
-    default to the function's. The same function again, as when a notebook cell is run again, replaces its job.
+    default to the function's. The same function again, as when a notebook cell is run again, replaces its job; one that
+    a loop or a factory makes again does not, and needs an id of its own.
     """
 
     _declarations: Declarations

@@ -3,9 +3,12 @@ Jobs declared by a decorator: they wait for the start, or for the running loop t
 """
 
 import asyncio
+import inspect
 import logging
 from collections import deque
 from datetime import timedelta
+from functools import partial
+from types import CodeType, MethodType
 from typing import Any
 
 from ..errors import JobAlreadyExistsError, StorageError
@@ -31,7 +34,7 @@ class Declarations:
 
     def declare(self, new: NewJob, *, is_running: bool) -> None:
         """
-        Take in a declaration. The same function again, from a notebook cell that is run again, replaces its job.
+        Take in a declaration. A function whose code is run again, as a notebook's cell, replaces its job.
 
         `JobAlreadyExistsError` if another function has the id.
         """
@@ -82,11 +85,42 @@ class Declarations:
 
     def _check_id(self, new: NewJob) -> None:
         job = self._state.registry.get(new.id)
-        before = self._funcs.get(new.id) if job is None else job.func
-        if before is not None and _home(before) != _home(new.func):
+        before = self._funcs.get(new.id, None if job is None else job.func)
+        if before is not None and not _is_declared_again(new.func, before):
             raise JobAlreadyExistsError(new.id)
+
+
+def _is_declared_again(func: Any, before: Any) -> bool:
+    """
+    Whether a function takes the place of an earlier one: it is the same, or its code was compiled anew.
+
+    So it is where a cell is run again, or a module loaded again. A loop or a factory makes other functions of the same
+    code, of which each would silently end the one before. Not told apart are functions of one name in one module, and
+    lambdas on one line, or in two cells: as far as anybody can see, these were edited.
+    """
+    if isinstance(func, partial) and repr(func) == repr(before):
+        return True
+    new, old = _written(func), _written(before)
+    code, old_code = (getattr(written, "__code__", None) for written in (new, old))
+    if code is not None and code is old_code:
+        return bool(func == before)  # as methods are that are bound to one object
+    return _home(new) == _home(old) and not _are_two_lambdas(code, old_code)
+
+
+def _written(func: Any) -> Any:
+    """Return the function that somebody has written, without its arguments, its wrappers, or what it is bound to."""
+    if isinstance(func, partial):
+        return _written(func.func)
+    return _written(func.__func__) if isinstance(func, MethodType) else inspect.unwrap(func)
 
 
 def _home(func: Any) -> tuple[object, object]:
     """Return where a function was written, which is the same when its cell is run again."""
     return getattr(func, "__module__", None), getattr(func, "__qualname__", repr(func))
+
+
+def _are_two_lambdas(code: CodeType | None, other: CodeType | None) -> bool:
+    """Whether these have no names and yet are two: of one file, but not of one line. An edited cell is another file."""
+    if code is None or other is None or code.co_name != "<lambda>":
+        return False
+    return code.co_filename == other.co_filename and code.co_firstlineno != other.co_firstlineno

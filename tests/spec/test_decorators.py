@@ -2,7 +2,12 @@
 Jobs declared where their functions are written: `@s.cron("0 8 * * 1-5")`.
 """
 
+import asyncio
+import textwrap
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial, wraps
+from types import ModuleType
 
 import pytest
 
@@ -17,8 +22,10 @@ from chrono_async import (
     JobAlreadyExistsError,
     OneShotSchedule,
     ScheduleError,
+    SystemClock,
     WindowedSchedule,
 )
+from chrono_async.testing import Recorder
 
 
 async def work():
@@ -143,22 +150,136 @@ async def test_on_a_running_scheduler_the_loop_registers_the_job(sim):
     assert len(ran) == 1
 
 
+class Notebook:
+    """Runs cells as a notebook does: each is compiled anew, as a file that is named after what it says."""
+
+    def __init__(self, **names):
+        self.names = {"__name__": "__main__"} | names
+
+    def run(self, cell):
+        exec(compile(textwrap.dedent(cell), f"<cell {cell!r}>", "exec"), self.names)  # noqa: S102  # that is a notebook
+
+
 async def test_a_cell_of_a_notebook_that_is_run_again_replaces_its_job(sim):
-    ran = []
-    s = AsyncScheduler(clock=sim.clock)
+    s, ran = AsyncScheduler(clock=sim.clock), []
+    notebook = Notebook(s=s, ran=ran)
 
-    def run_cell(version, every):
-        @s.interval(every)
+    cell = """
+        @s.interval(10)
         async def beat():
-            ran.append(version)
-
-    run_cell(1, every=10)
-    run_cell(2, every=10)
+            ran.append(1)
+    """
+    for _ in range(2):
+        notebook.run(cell)
     async with s:
         await sim.advance(10)
-        run_cell(3, every=5)
+        notebook.run(cell.replace("10", "5").replace("1)", "2)"))
         await sim.advance(10)
-    assert ran == [2, 3, 3]
+        notebook.run(cell)
+        await sim.advance(10)
+    assert ran == [1, 2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("others", "cell"),
+    [
+        ("", "s.interval(5, id='it')(lambda: None)"),
+        ("", "\n\ns.interval(5, id='it')(lambda: 1 + 1)"),
+        ("async def work(n): ...", "s.interval(5, id='it')(partial(work, 1))"),
+        ("", "async def work(n): ...\ns.interval(5, id='it')(partial(work, 1))"),
+        ("log = lambda f: wraps(f)(lambda: f())", "@s.interval(5, id='it')\n@log\ndef work(): ..."),
+        ("class Shop:\n  def poll(self): ...\nshop = Shop()", "s.interval(5, id='it')(shop.poll)"),
+        ("", "class Shop:\n  def poll(self): ...\ns.interval(5, id='it')(Shop().poll)"),
+    ],
+)
+@pytest.mark.parametrize("is_running", [False, True])
+async def test_so_does_a_cell_that_declares_what_has_no_name_of_its_own(sim, others, cell, is_running):
+    """A lambda, a partial, a wrapper, a method; as it was, or edited."""
+    s = AsyncScheduler(clock=sim.clock)
+    notebook = Notebook(s=s, partial=partial, wraps=wraps)
+    notebook.run(others)
+    async with s if is_running else nullcontext():
+        for again in (cell, cell, f"# edited\n{cell}"):
+            notebook.run(again)
+            await sim.settle()
+
+
+def test_a_module_that_is_loaded_again_replaces_its_jobs():
+    """Wherever its functions have moved to."""
+    module, text = ModuleType("jobs_of_mine"), "@s.interval(5)\ndef beat(): ...\n"
+    module.s = AsyncScheduler()
+    for edited in (text, text, f"# edited\n\n{text}"):
+        exec(compile(edited, "jobs_of_mine.py", "exec"), vars(module))  # noqa: S102  # as importlib does
+
+
+def by_a_factory(s):
+    def poll(shop):
+        @s.interval(60)
+        async def poll_shop():
+            return shop
+
+    for shop in ("london", "paris"):
+        poll(shop)
+
+
+def by_a_loop(s):
+    for shop in ("london", "paris"):
+
+        @s.interval(60)
+        @wraps(work)
+        async def poll(shop=shop):
+            return shop
+
+
+def by_partials(s):
+    for shop in ("london", "paris"):
+        s.interval(60, id="poll")(partial(asyncio.sleep, 1, shop))
+
+
+def by_methods(s):
+    for _ in range(2):
+        s.interval(60)(Recorder(SystemClock()).job)
+
+
+def by_two_lambdas(s):
+    s.interval(60)(lambda: 1)
+    s.interval(60)(lambda: 2)
+
+
+@pytest.mark.parametrize("declare", [by_a_factory, by_a_loop, by_partials, by_methods, by_two_lambdas])
+@pytest.mark.parametrize("is_running", [False, True])
+async def test_what_a_loop_or_a_factory_declares_again_needs_an_id_of_its_own(sim, declare, is_running):
+    """Each would end the one before, and of all these jobs only the last would run."""
+    s = AsyncScheduler(clock=sim.clock)
+    async with s if is_running else nullcontext():
+        with pytest.raises(JobAlreadyExistsError):
+            declare(s)
+
+
+async def test_nor_does_it_take_the_place_of_what_an_earlier_cell_declared(sim):
+    """The first that it declares does, and waits for its registration when the second comes."""
+    factory = """
+        def make():
+            @s.interval(60)
+            async def poll(): ...
+        make()
+    """
+    async with AsyncScheduler(clock=sim.clock) as s:
+        notebook = Notebook(s=s)
+        notebook.run(factory)
+        await sim.settle()
+        with pytest.raises(JobAlreadyExistsError):
+            notebook.run(factory + "    make()")
+
+
+async def test_the_very_same_function_may_be_declared_again(sim):
+    s, recorder = AsyncScheduler(clock=sim.clock), Recorder(sim.clock)
+    for every in (60, 30):
+        s.interval(every, id="function")(work)
+        s.interval(every, id="method")(recorder.job)
+    async with s:
+        await sim.advance(30)
+    assert len(recorder.runs) == 1
 
 
 async def test_another_function_of_the_same_name_is_refused(sim):
