@@ -111,7 +111,7 @@ class AsyncScheduler(JobDecorators):
         try:
             self._state.begin()
             await self._declarations.register()
-            self._session = Session(self._state)
+            self._session = Session(self._state, self._declarations)
         finally:
             self._is_starting = False
 

@@ -46,6 +46,11 @@ class Declarations:
         if is_running and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._register_until_done())
 
+    @property
+    def under_way(self) -> list[asyncio.Task[None]]:
+        """The task that registers, if it does: it must not outlive the scheduler."""
+        return [] if self._task is None or self._task.done() else [self._task]
+
     async def register(self) -> None:
         """Register all that waits; what cannot be stays waiting."""
         while self._waiting:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from .._tasks import is_cancellation
 from ..events import LoopBlocked, SchedulerStarted, SchedulerStopped
 from .context import running_here
+from .declarations import Declarations
 from .leases import LeaseKeeper
 from .loop import RunLoop
 from .poller import Poller
@@ -34,8 +35,8 @@ _CANCELLED_AGAIN = 0.5
 class Session:
     """One life of the scheduler."""
 
-    def __init__(self, state: State) -> None:
-        self.state = state
+    def __init__(self, state: State, declarations: Declarations) -> None:
+        self.state, self._declarations = state, declarations
         self.settler: Settler = Settler(state)
         self._poller = Poller(state)
         self._keeper = LeaseKeeper(state)
@@ -129,10 +130,11 @@ class Session:
             cut.cancel()
 
     async def _write_down(self) -> None:
-        """Settle what is over and let the callbacks return; bounded, also while the storage is down."""
+        """Settle what is over, register what is declared, let callbacks return; bounded, if the storage is down too."""
         limit = self.state.settings.storage_timeout / timedelta(seconds=1)
-        flush = asyncio.ensure_future(self.settler.flush())
-        await asyncio.wait([flush], timeout=limit)
+        flush, registering = asyncio.ensure_future(self.settler.flush()), self._declarations.under_way
+        await asyncio.wait([flush, *registering], timeout=limit)
+        await _end(registering)  # what is not registered waits for the next start
         if flush.done():
             return
         flush.cancel()

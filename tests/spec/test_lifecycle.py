@@ -322,6 +322,29 @@ async def test_no_task_is_left_behind(sim):
     assert asyncio.all_tasks() == before
 
 
+@pytest.mark.parametrize(
+    ("fault", "jobs", "seconds", "registered"),
+    [(Fault.SLOW, ["a"], 3, ["a"]), (Fault.SLOW, ["a", "b"], 5, ["a"]), (Fault.HANGS, ["a"], 5, [])],
+)
+async def test_nor_is_a_registration_that_goes_on_at_the_stop(sim, fault, jobs, seconds, registered):
+    """It ends before the stop does; or is cancelled when it takes too long, and waits for the next start."""
+    storage = FaultyStorage(InMemoryStorage(clock=sim.clock), delay=3)
+    before, begin = asyncio.all_tasks(), sim.now
+    s = AsyncScheduler(storage=storage, clock=sim.clock, storage_timeout=5)
+    await s.start()
+    storage.fail(fault, "register")
+    for job_id in jobs:
+        s.interval(60, id=job_id)(work)
+    await sim.settle()
+    await s.stop()
+    assert asyncio.all_tasks() == before
+    assert sim.now - begin == timedelta(seconds=seconds)
+    assert [record.id for record in await storage.list_jobs()] == registered
+    storage.heal()
+    async with s:
+        assert [job.id for job in await s.list_jobs()] == jobs
+
+
 async def test_the_storage_of_a_user_is_not_closed(sim):
     """Others may use it still."""
     closed = []
