@@ -135,13 +135,15 @@ class AsyncScheduler(JobDecorators):
         """
         Run until somebody calls `stop()`; starts the scheduler if it does not run yet.
 
-        SIGINT and SIGTERM drain, a second one cancels what still runs; unless `handle_signals` is False.
+        SIGINT and SIGTERM drain, a second one cancels what still runs; unless `handle_signals` is False. Cancelling a
+        call that has started the scheduler does the same, and it returns when that is over; else it ends nothing.
         """
-        if self._session is None or self._session.is_over:
+        starts = self._session is None or self._session.is_over
+        if starts:
             await self.start()
         session = cast("Session", self._session)
         async with stop_on_signals(session.request_stop, enabled=handle_signals):
-            await session.ended()
+            await (session.outlived() if starts else session.ended())
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -70,6 +70,22 @@ class Session:
         """Wait for the end; cancelling this waits no longer, and ends nothing."""
         await asyncio.wait([self._task])
 
+    async def outlived(self) -> None:
+        """Wait for the end; cancelled, bring it about: the first time drains, a second time cancels what still runs."""
+        try:
+            await self.ended()
+        except asyncio.CancelledError:
+            self.request_stop(None)
+            await self._cut_when_cancelled()
+            raise
+
+    async def _cut_when_cancelled(self) -> None:
+        while not self.is_over:
+            try:
+                await self.ended()
+            except asyncio.CancelledError:
+                self.request_stop(0)
+
     def is_called_from_inside(self) -> bool:
         """Whether the caller is a run or a callback, which the end would wait for."""
         run = running_here()

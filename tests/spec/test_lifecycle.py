@@ -313,6 +313,60 @@ async def test_who_stops_waiting_in_run_forever_stops_nothing_else(sim):
         assert s.is_running
 
 
+async def test_who_cancels_the_run_forever_that_has_started_it_drains_it(sim):
+    """As when another task of its group fails: nobody is left who could stop it."""
+
+    async def group():
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(s.run_forever(handle_signals=False))
+            await sim.sleep(62)
+            raise ZeroDivisionError
+
+    before = asyncio.all_tasks()
+    s = AsyncScheduler(clock=sim.clock)
+    await s.add_interval_job("slow", "", sim.sleep, 60, args=(5,))
+    begin = sim.now
+    with pytest.raises(ExceptionGroup):
+        await group()
+    assert sim.now == begin + timedelta(seconds=65)
+    assert not s.is_running
+    assert asyncio.all_tasks() == before
+    assert (await s.get_job("slow")).status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize("handle_signals", [False, True])
+async def test_who_cancels_it_again_cancels_what_still_runs(sim, handle_signals):
+    """However often: it returns when the scheduler has ended."""
+
+    async def slow():
+        try:
+            await sim.sleep(3600)
+        finally:
+            await sim.sleep(3)
+
+    s = AsyncScheduler(clock=sim.clock)
+    await s.add_one_shot_job("slow", "", slow, 1)
+    running = asyncio.create_task(s.run_forever(handle_signals=handle_signals))
+    await sim.advance(2)
+    due, begin = (await s.get_job("slow")).next_run, sim.now
+    for _ in range(3):
+        assert not running.done()
+        running.cancel()
+        await sim.advance(0)
+    await asyncio.wait([running])
+    assert (running.cancelled(), s.is_running, sim.now) == (True, False, begin + timedelta(seconds=3))
+    info = await s.get_job("slow")
+    assert (info.status, info.next_run) == (JobStatus.CANCELLED, due)
+
+
+async def test_a_timeout_around_run_forever_is_a_timeout(sim):
+    s = AsyncScheduler(clock=sim.clock)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(60):
+            await s.run_forever(handle_signals=False)
+    assert not s.is_running
+
+
 async def test_no_task_is_left_behind(sim):
     before = asyncio.all_tasks()
     async with AsyncScheduler(clock=sim.clock) as s:
@@ -557,6 +611,38 @@ def test_without_signal_handling_a_signal_does_what_it_always_does():
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=20)[0] == ""
     assert process.returncode == -signal.SIGTERM
+
+
+def test_signals_are_given_back_to_whom_they_belonged():
+    """That of the event loop's runner among them, which makes a Ctrl-C cancel the main task."""
+    program = """
+import asyncio, signal
+from chrono_async import AsyncScheduler
+
+def mine(number, frame): ...
+
+async def life(ends):
+    s = AsyncScheduler()
+    await s.add_one_shot_job("last", "", s.stop, 0.01)
+    running = asyncio.create_task(s.run_forever())
+    if ends == "cancelled":
+        asyncio.get_running_loop().call_later(0.005, running.cancel)
+    await asyncio.wait([running])
+
+async def main():
+    runners = signal.getsignal(signal.SIGINT)
+    for ends in ("stopped", "cancelled"):
+        await life(ends)
+        print(signal.getsignal(signal.SIGINT) is runners, signal.getsignal(signal.SIGTERM) is mine)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, print)
+    await life("stopped")
+    print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+
+signal.signal(signal.SIGTERM, mine)
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.splitlines() == ["True True", "True True", "True"]
 
 
 def test_a_storage_that_is_left_open_does_not_hang_the_interpreter(tmp_path):
