@@ -34,7 +34,7 @@ class Declarations:
 
     def declare(self, new: NewJob, *, is_running: bool) -> None:
         """
-        Take in a declaration. A function whose code is run again, as a notebook's cell, replaces its job.
+        Take in a declaration. The same function again, from a notebook cell that is run again, replaces its job.
 
         `JobAlreadyExistsError` if another function has the id.
         """

@@ -48,7 +48,7 @@ async def wait_for_result(state: State, job_id: str, run_id: str | None, timeout
     wanted = _Wanted(job_id, None if run_id is None else _read_name(job_id, run_id), state.time.now())
     if timeout is None:
         return await _wait(state, wanted)
-    return await (_wait_for(state, wanted, timeout) if timeout else _look_once(state, wanted))
+    return await (_wait_patiently(state, wanted, timeout) if timeout else _look_once(state, wanted))
 
 
 async def _look_once(state: State, wanted: _Wanted) -> JobResult:
@@ -59,7 +59,7 @@ async def _look_once(state: State, wanted: _Wanted) -> JobResult:
     return found
 
 
-async def _wait_for(state: State, wanted: _Wanted, timeout: timedelta) -> JobResult:
+async def _wait_patiently(state: State, wanted: _Wanted, timeout: timedelta) -> JobResult:
     try:
         async with asyncio.timeout(timeout / timedelta(seconds=1)) as limit:
             return await _wait(state, wanted)
