@@ -40,7 +40,7 @@ class Declarations:
         """
         if is_running:
             check_home(self._state.door.home)
-        self._check_id(new)
+        self._check_id(new, is_running=is_running)
         self._funcs[new.id] = new.func
         self._waiting.append(new)
         if is_running and (self._task is None or self._task.done()):
@@ -88,10 +88,13 @@ class Declarations:
             return await self._desk.one_shot(schedule.delay, None)
         return schedule
 
-    def _check_id(self, new: NewJob) -> None:
-        job = self._state.registry.get(new.id)
-        before = self._funcs.get(new.id, None if job is None else job.func)
-        if before is not None and not _is_declared_again(new.func, before):
+    def _check_id(self, new: NewJob, *, is_running: bool) -> None:
+        waiting, job = self._funcs.get(new.id), self._state.registry.get(new.id)
+        before = waiting if job is None or waiting is not None else job.func
+        if before is None or _is_declared_again(new.func, before):
+            return
+        is_of_an_earlier_life = waiting is None and not is_running  # a lifespan declares its jobs at each start
+        if not (is_of_an_earlier_life and _home(new.func) == _home(before)):
             raise JobAlreadyExistsError(new.id)
 
 

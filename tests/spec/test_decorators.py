@@ -272,6 +272,23 @@ async def test_nor_does_it_take_the_place_of_what_an_earlier_cell_declared(sim):
             notebook.run(factory + "    make()")
 
 
+async def test_but_each_start_may_declare_its_jobs(sim):
+    """As the lifespan of a service does, which a test of it starts more than once."""
+    s, ran = AsyncScheduler(clock=sim.clock), []
+
+    async def lifespan(number):
+        @s.interval(60)
+        async def beat():
+            ran.append(number)
+
+        async with s:
+            await sim.advance(60)
+
+    await lifespan(1)
+    await lifespan(2)
+    assert ran == [1, 2]
+
+
 async def test_the_very_same_function_may_be_declared_again(sim):
     s, recorder = AsyncScheduler(clock=sim.clock), Recorder(sim.clock)
     for every in (60, 30):
