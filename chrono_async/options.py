@@ -231,8 +231,8 @@ def _takes_nothing(func: JobFunc) -> bool:
 
 
 def _misfit(func: JobFunc, args: int, kwargs: tuple[str, ...]) -> str | None:
-    try:
-        inspect.signature(func).bind(*(None,) * args, **dict.fromkeys(kwargs))
+    try:  # as what is called takes them: a decorator's wrapper may bring more arguments, or fewer, to what it wraps
+        inspect.signature(func, follow_wrapped=False).bind(*(None,) * args, **dict.fromkeys(kwargs))
     except TypeError as error:
         return str(error)
     except ValueError:  # a builtin without a signature

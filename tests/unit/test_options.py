@@ -2,7 +2,7 @@
 
 import inspect
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import partial, wraps
 
 import pytest
 
@@ -189,6 +189,39 @@ def test_what_can_be_called_so_is_fine(func, args, kwargs):
 def test_what_cannot_is_refused(func, args, problem):
     with pytest.raises(InvalidJobFuncError, match=problem):
         check_func(func, LocalOptions(args=args))
+
+
+def injecting(func):
+    """Hand a session to the function, besides what it is called with."""
+
+    @wraps(func)
+    async def wrapper(*args, **kwargs):
+        await func(*args, session="a session", **kwargs)
+
+    return wrapper
+
+
+@pytest.mark.parametrize("args", [(), (1,)])
+def test_what_a_decorator_adds_is_not_asked_of_the_job(args):
+    """What is called is the wrapper, whatever it says that it wraps."""
+
+    @injecting
+    async def report(*customers, session):
+        """Wants a session."""
+
+    assert check_func(report, LocalOptions(args=args)) is report
+    assert read_options({"on_result": report}).local.on_result is report
+
+
+def test_what_a_decorator_does_not_take_is_refused():
+    """Though what it wraps would take it."""
+
+    @wraps(coroutine_function)
+    async def wrapper():
+        """Wants nothing."""
+
+    with pytest.raises(InvalidJobFuncError, match="too many positional arguments"):
+        check_func(wrapper, LocalOptions(args=(1,)))
 
 
 def test_a_coroutine_is_refused_and_closed():
