@@ -15,7 +15,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Generic, Self, TypeVar, cast
 
 from ._tasks import is_cancellation
 from .counts import to_count
@@ -163,14 +163,18 @@ class EventsDropped(Event):
     count: int
 
 
-Listener = Callable[[Any], Awaitable[None] | None]
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+E = TypeVar("E", bound=Event)
+
+Listener = Callable[[E], Awaitable[None] | None]
 
 
-class Subscription:
+class Subscription(Generic[E_co]):
     """
     A bounded buffer of events: iterate over it, `async for event in subscription`, and close it or leave its block.
 
-    When it is full the oldest events make room, and an `EventsDropped` says how many were lost.
+    When it is full the oldest events make room, and an `EventsDropped` says how many were lost. It comes unasked; who
+    names it among the types has it in the type of what comes, too.
     """
 
     def __init__(self, bus: "EventBus", types: tuple[type[Event], ...], buffer: int) -> None:
@@ -200,10 +204,10 @@ class Subscription:
         self._bus.leave(self)
         self._arrived.set()
 
-    def __aiter__(self) -> AsyncIterator[Event]:
+    def __aiter__(self) -> AsyncIterator[E_co]:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> E_co:
         while not self._buffer:
             if self._closed:
                 raise StopAsyncIteration
@@ -211,8 +215,8 @@ class Subscription:
             await self._arrived.wait()
         if self._dropped:
             count, self._dropped = self._dropped, 0
-            return EventsDropped(self._buffer[0].at, count)
-        return self._buffer.popleft()
+            return cast(E_co, EventsDropped(self._buffer[0].at, count))
+        return cast(E_co, self._buffer.popleft())
 
     def __enter__(self) -> Self:
         return self
@@ -223,10 +227,10 @@ class Subscription:
         self.close()
 
 
-class _Calling(Subscription):
+class _Calling(Subscription[E]):
     """A subscription that calls a function. Its task lives only while there is something to deliver."""
 
-    def __init__(self, bus: "EventBus", types: tuple[type[Event], ...], buffer: int, listener: Listener) -> None:
+    def __init__(self, bus: "EventBus", types: tuple[type[E], ...], buffer: int, listener: Listener[E]) -> None:
         super().__init__(bus, types, buffer)
         _check_listener(listener)
         self._listener = listener
@@ -242,7 +246,7 @@ class _Calling(Subscription):
         while self._buffer:
             await self._call(await anext(self))
 
-    async def _call(self, event: Event) -> None:
+    async def _call(self, event: E) -> None:
         try:
             answer = self._listener(event)
             if inspect.isawaitable(answer):
@@ -261,8 +265,8 @@ class EventBus:
     """Who wants to hear what."""
 
     def __init__(self) -> None:
-        self._subscriptions: list[Subscription] = []
-        self._wanted: dict[type[Event], tuple[Subscription, ...]] = {}
+        self._subscriptions: list[Subscription[Event]] = []
+        self._wanted: dict[type[Event], tuple[Subscription[Event], ...]] = {}
 
     @property
     def is_silent(self) -> bool:
@@ -278,27 +282,27 @@ class EventBus:
         for subscription in self._listeners(type(event)):
             subscription.put(event)
 
-    def listen(self, *types: type[Event], buffer: int = 1000) -> Subscription:
+    def listen(self, *types: type[E], buffer: int = 1000) -> Subscription[E]:
         """Open a buffer for events of these types; none means all."""
-        subscription = Subscription(self, types, buffer)
+        subscription: Subscription[E] = Subscription(self, types, buffer)
         self._subscriptions.append(subscription)
         self._wanted.clear()
         return subscription
 
-    def call(self, listener: Listener, *types: type[Event], buffer: int = 1000) -> Subscription:
+    def call(self, listener: Listener[E], *types: type[E], buffer: int = 1000) -> Subscription[E]:
         """Call `listener`, a function or a coroutine function, with each event of these types, one after the other."""
         subscription = _Calling(self, types, buffer, listener)
         self._subscriptions.append(subscription)
         self._wanted.clear()
         return subscription
 
-    def leave(self, subscription: Subscription) -> None:
+    def leave(self, subscription: Subscription[Event]) -> None:
         """Forget a subscription."""
         with suppress(ValueError):
             self._subscriptions.remove(subscription)
         self._wanted.clear()
 
-    def _listeners(self, kind: type[Event]) -> tuple[Subscription, ...]:
+    def _listeners(self, kind: type[Event]) -> tuple[Subscription[Event], ...]:
         found = self._wanted.get(kind)
         if found is None:
             found = self._wanted[kind] = tuple(s for s in self._subscriptions if s.wants(kind))

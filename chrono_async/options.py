@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from types import FunctionType
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from pydantic import ValidationError
 
@@ -26,6 +26,11 @@ OnSuccess = Callable[[str], Awaitable[None] | None]
 OnError = Callable[[str, BaseException], Awaitable[None] | None]
 OnResult = Callable[[JobResult], Awaitable[None] | None]
 
+# The members of the policies as text, for checkers, who find a misspelt one.
+MisfireText = Literal["fire_once", "skip", "fire_all"]
+OverlapText = Literal["skip", "queue", "cancel_running", "allow"]
+RecoveryText = Literal["rerun", "skip"]
+
 
 class JobOptions(TypedDict, total=False):
     """The keyword options of every verb that adds a job."""
@@ -37,13 +42,13 @@ class JobOptions(TypedDict, total=False):
     on_success: OnSuccess | None
     on_error: OnError | None
     on_result: OnResult | None
-    misfire: Misfire | str
+    misfire: Misfire | MisfireText
     misfire_grace: Duration | None
     """How late is not yet missed."""
     max_catchup: int
     """With `Misfire.FIRE_ALL`, the most fire times of a backlog that run."""
-    overlap: Overlap | str
-    recovery: Recovery | str
+    overlap: Overlap | OverlapText
+    recovery: Recovery | RecoveryText
     jitter: Duration
     """Start up to this much later: hashed from job and fire time, the same on every instance."""
     start_at: datetime | None

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack, cast
+from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
 
 from ._html import JobList, RunList, scheduler_html
 from .clock import Clock, SystemClock
@@ -36,6 +36,10 @@ from .models import InstanceInfo, JobInfo, JobResult, RunRecord
 from .options import JobFunc, JobOptions
 from .schedules import CronSchedule, IntervalSchedule, Schedule
 from .storage import InMemoryStorage, Storage, as_leasing
+
+A = TypeVar("A", bound=Event)
+B = TypeVar("B", bound=Event)
+C = TypeVar("C", bound=Event)
 
 
 class AsyncScheduler(JobDecorators):
@@ -289,11 +293,35 @@ class AsyncScheduler(JobDecorators):
         """Return the instances that were heard of lately, and which jobs they have functions for."""
         return await self._state.door.ask(self._state.door.storage.list_instances(), reads=True)
 
-    def subscribe(self, listener: Listener, *types: type[Event], buffer: int = 1000) -> Subscription:
+    # Of several types mypy makes their common base, where it is not told what their union is.
+
+    @overload
+    def subscribe(self, listener: Listener[Event], *, buffer: int = 1000) -> Subscription[Event]: ...
+    @overload
+    def subscribe(
+        self, listener: Listener[A | B], a: type[A], b: type[B], /, *, buffer: int = 1000
+    ) -> Subscription[A | B]: ...
+    @overload
+    def subscribe(
+        self, listener: Listener[A | B | C], a: type[A], b: type[B], c: type[C], /, *, buffer: int = 1000
+    ) -> Subscription[A | B | C]: ...
+    @overload
+    def subscribe(
+        self, listener: Listener[A], a: type[A], /, *more: type[A], buffer: int = 1000
+    ) -> Subscription[A]: ...
+    def subscribe(self, listener: Listener[Any], *types: type[Event], buffer: int = 1000) -> Subscription[Event]:
         """Call `listener`, a function or a coroutine function, with each event of these types (none: all), in order."""
         return self._state.bus.call(listener, *types, buffer=buffer)
 
-    def events(self, *types: type[Event], buffer: int = 1000) -> Subscription:
+    @overload
+    def events(self, *, buffer: int = 1000) -> Subscription[Event]: ...
+    @overload
+    def events(self, a: type[A], b: type[B], /, *, buffer: int = 1000) -> Subscription[A | B]: ...
+    @overload
+    def events(self, a: type[A], b: type[B], c: type[C], /, *, buffer: int = 1000) -> Subscription[A | B | C]: ...
+    @overload
+    def events(self, a: type[A], /, *more: type[A], buffer: int = 1000) -> Subscription[A]: ...
+    def events(self, *types: type[Event], buffer: int = 1000) -> Subscription[Event]:
         """Return a buffer of events to iterate over: `with s.events() as events: async for event in events: ...`."""
         return self._state.bus.listen(*types, buffer=buffer)
 

@@ -3,11 +3,21 @@
 import inspect
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
+from typing import get_args
 
 import pytest
 
 from chrono_async.errors import InvalidJobFuncError, InvalidOptionError
-from chrono_async.options import JobOptions, LocalOptions, check_func, is_coroutine_function, read_options
+from chrono_async.options import (
+    JobOptions,
+    LocalOptions,
+    MisfireText,
+    OverlapText,
+    RecoveryText,
+    check_func,
+    is_coroutine_function,
+    read_options,
+)
 from chrono_async.policies import DEFAULT_POLICIES, Misfire, Overlap, Policies, Recovery, Retry
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -69,6 +79,11 @@ def test_a_number_of_retries_is_that_many_at_once():
     retry = read_options({"max_retries": 4}).local.retry
     assert (retry.max_retries, retry.delay_after(4, 0.9)) == (4, timedelta(0))
     assert read_options({"max_retries": 0}).local.retry is None
+
+
+@pytest.mark.parametrize(("enum", "text"), [(Misfire, MisfireText), (Overlap, OverlapText), (Recovery, RecoveryText)])
+def test_checkers_know_the_text_of_each_policy(enum, text):
+    assert get_args(text) == tuple(enum)
 
 
 def test_equal_policies_are_one_object():
