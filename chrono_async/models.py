@@ -11,6 +11,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import NamedTuple
 
+from ._json import ErrorField, ScheduleField
 from .errors import ScheduleError
 from .policies import DEFAULT_POLICIES, Missed, Policies
 from .schedules import Schedule, load
@@ -260,7 +261,7 @@ class JobResult:
     started: datetime
     finished: datetime
     status: JobStatus
-    error: BaseException | None = None
+    error: ErrorField | None = None
     """The exception itself, as the job's function raised it; a timeout is a `TimeoutError`."""
     retry_count: int = 0
     """How many more tries followed the first."""
@@ -279,7 +280,7 @@ class JobInfo:
     name: str
     status: JobStatus
     paused: bool
-    schedule: Schedule | None
+    schedule: ScheduleField | None
     """The bound schedule; None for a schedule of one's own kind that lives in another process, or an unreadable one."""
     last_run: datetime | None
     next_run: datetime | None

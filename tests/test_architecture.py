@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "chrono_async"
 LAYERS = [
     {"errors", "clock", "counts", "durations", "_tasks", "_threads"},
     {"schedules"},
-    {"policies"},
+    {"policies", "_json"},
     {"models"},
     {"claims"},
     {"events", "options"},
@@ -40,7 +40,7 @@ DOORS = {
     "asyncpg": {"storage/_postgres/"},
     "filelock": {"storage/_file/commit.py"},
     "hypothesis": {"testing/_contract_model.py"},
-    "pydantic": {"schedules/", "policies.py", "options.py"},
+    "pydantic": {"schedules/", "policies.py", "options.py", "_json.py"},
     "redis": {"storage/redis.py", "storage/_redis/"},
     "sqlite3": {"storage/_sqlite/"},
     "xmltodict": {"storage/_file/documents.py"},
