@@ -18,7 +18,7 @@ from rich.text import Text
 from chrono_async import AsyncScheduler, InvalidOptionError, JobInfo, RunRecord
 from chrono_async.storage import open_storage
 
-from ._storages import Namespace, Url, failure_in_one_line
+from ._storages import Namespace, Url, check_file, failure_in_one_line
 
 T = TypeVar("T")
 
@@ -88,6 +88,7 @@ def _ask(url: str, namespace: str | None, question: Callable[[AsyncScheduler], A
     async def ask() -> T:
         storage = open_storage(url, namespace=namespace)
         try:
+            check_file(storage)
             return await question(AsyncScheduler(storage=storage))
         finally:
             await storage.close()

@@ -9,11 +9,12 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
-from chrono_async import ChronoError, InvalidOptionError
+from chrono_async import ChronoError, InvalidOptionError, StorageError
 from chrono_async.storage import open_storage
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="The storage, such as postgresql://host/db or sqlite:jobs.db.")]
@@ -26,6 +27,13 @@ class HasTables(Protocol):
 
     async def migrate(self) -> None:
         """Make the tables, or bring them up to date."""
+
+
+@runtime_checkable
+class HasFile(Protocol):
+    """A storage in a file."""
+
+    path: Path
 
 
 def migrate(url: Url, namespace: Namespace = None) -> None:
@@ -44,6 +52,12 @@ async def _migrate(url: str, namespace: str | None) -> None:
             typer.echo(f"{type(storage).__name__} has no tables: there is nothing to do")
     finally:
         await storage.close()
+
+
+def check_file(storage: object) -> None:
+    """Refuse a file that is not there: who looks after jobs has mistyped it, and it would be made."""
+    if isinstance(storage, HasFile) and not storage.path.exists():
+        raise StorageError(f"{storage.path}: there is no such file")
 
 
 @contextmanager

@@ -85,6 +85,7 @@ def test_jobs_are_shown_and_changed_while_they_run(url):
 
 
 def test_where_there_is_nothing_that_is_said(url):
+    assert call("migrate", url)[0] == 0
     assert call("jobs", url) == (0, "there are none\n")
     assert asked("runs", url) == []
 
@@ -99,10 +100,23 @@ def test_where_there_is_nothing_that_is_said(url):
     ],
 )
 def test_what_fails_is_one_line(url, arguments, code, problem):
+    assert call("migrate", url)[0] == 0
     verb, *others = arguments
     ended, told = call(verb, url, *others)
     assert (ended, told.count("\n")) == (code, 1)
     assert told.startswith(f"chrono-async: {problem}")
+
+
+@pytest.mark.parametrize("kind", ["sqlite:", "file:", ""])
+@pytest.mark.parametrize(
+    "arguments", [("jobs",), ("runs",), *((verb, "a") for verb in ("pause", "resume", "trigger", "remove"))]
+)
+def test_a_file_that_is_not_there_is_not_made(tmp_path, monkeypatch, kind, arguments):
+    """Who looks after jobs has mistyped it."""
+    monkeypatch.chdir(tmp_path)
+    verb, *others = arguments
+    assert call(verb, f"{kind}typo.json", *others) == (1, "chrono-async: typo.json: there is no such file\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_is_looked_after_too(tmp_path):
