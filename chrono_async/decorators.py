@@ -8,10 +8,19 @@ from typing import Any, Literal, TypeVar, Unpack
 
 from .durations import Duration
 from .engine import Declarations, delayed_or_at, read_job
+from .errors import ScheduleError
 from .options import JobOptions
 from .schedules import CronSchedule, IntervalSchedule, Schedule
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+def no_schedule(given: T, verb: str) -> T:
+    """Return what a schedule is to be made of; `ScheduleError` if it is one already, which another verb takes."""
+    if isinstance(given, Schedule):
+        raise ScheduleError(f"{given!r}: that is a schedule: use {verb}")
+    return given
 
 
 class JobDecorators:
@@ -42,7 +51,7 @@ class JobDecorators:
         **options: Unpack[JobOptions],
     ) -> Callable[[F], F]:
         """Run the function by a cron expression, in `timezone` or the scheduler's."""
-        schedule = CronSchedule(expr, timezone=timezone, day_match=day_match, dialect=dialect)
+        schedule = CronSchedule(no_schedule(expr, "job"), timezone=timezone, day_match=day_match, dialect=dialect)
         return self._decorator(schedule, id, name, options)
 
     def interval(
@@ -54,7 +63,7 @@ class JobDecorators:
         **options: Unpack[JobOptions],
     ) -> Callable[[F], F]:
         """Run the function every so often, on a grid that starts with its registration or at `start_at`."""
-        return self._decorator(IntervalSchedule(every), id, name, options)
+        return self._decorator(IntervalSchedule(no_schedule(every, "job")), id, name, options)
 
     def one_shot(
         self,
@@ -66,7 +75,7 @@ class JobDecorators:
         **options: Unpack[JobOptions],
     ) -> Callable[[F], F]:
         """Run the function once: after `delay`, counted from its registration, or `at` an instant."""
-        return self._decorator(delayed_or_at(delay, at), id, name, options)
+        return self._decorator(delayed_or_at(no_schedule(delay, "job"), at), id, name, options)
 
     def job(
         self,

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
 
 from ._html import JobList, RunList, scheduler_html
 from .clock import Clock, SystemClock
-from .decorators import JobDecorators
+from .decorators import JobDecorators, no_schedule
 from .durations import Duration, to_non_negative, to_positive
 from .engine import (
     Declarations,
@@ -194,6 +194,7 @@ class AsyncScheduler(JobDecorators):
         **options: Unpack[JobOptions],
     ) -> JobInfo:
         """Add a job with a cron expression, in `timezone` or the scheduler's; else as `add_job`."""
+        expr = no_schedule(expr, "add_job")
         schedule = CronSchedule(expr, timezone=timezone, day_match=day_match, dialect=dialect)
         return await self.add_job(id, name, func, schedule, replace=replace, **options)
 
@@ -208,7 +209,8 @@ class AsyncScheduler(JobDecorators):
         **options: Unpack[JobOptions],
     ) -> JobInfo:
         """Add a job that runs every so often, on a grid that starts now or at `start_at`; else as `add_job`."""
-        return await self.add_job(id, name, func, IntervalSchedule(every), replace=replace, **options)
+        schedule = IntervalSchedule(no_schedule(every, "add_job"))
+        return await self.add_job(id, name, func, schedule, replace=replace, **options)
 
     async def add_one_shot_job(
         self,
@@ -222,7 +224,7 @@ class AsyncScheduler(JobDecorators):
         **options: Unpack[JobOptions],
     ) -> JobInfo:
         """Add a job that runs once: after `delay`, counted from now, or `at` an instant; else as `add_job`."""
-        schedule = await self._desk.one_shot(delay, at)
+        schedule = await self._desk.one_shot(no_schedule(delay, "add_job"), at)
         return await self.add_job(id, name, func, schedule, replace=replace, **options)
 
     async def remove_job(self, job_id: str) -> None:

@@ -282,6 +282,23 @@ async def test_a_schedule_that_cannot_be_is_refused_and_changes_nothing(sim, ver
         assert await s.list_jobs() == []
 
 
+@pytest.mark.parametrize(
+    ("verb", "schedule"),
+    [
+        ("cron", CronSchedule("@daily")),
+        ("interval", IntervalSchedule(60)),
+        ("one_shot", OneShotSchedule(60)),
+    ],
+)
+async def test_a_schedule_has_a_verb_of_its_own(sim, verb, schedule):
+    """The others make one of what they are given, and say which verb takes it as it is."""
+    async with AsyncScheduler(clock=sim.clock) as s:
+        with pytest.raises(ScheduleError, match="that is a schedule: use add_job"):
+            await getattr(s, f"add_{verb}_job")("beat", "", work, schedule)
+        with pytest.raises(ScheduleError, match="that is a schedule: use job"):
+            getattr(s, verb)(schedule)
+
+
 @pytest.mark.parametrize("option", ["jitter", "misfire_grace"])
 async def test_a_length_that_would_lead_off_the_calendar_is_refused_and_changes_nothing(sim, option):
     async with AsyncScheduler(clock=sim.clock) as s:
