@@ -33,6 +33,7 @@ Expression = Annotated[
 Zone = Annotated[str, typer.Option("--tz", metavar="ZONE", help="The IANA time zone to read it in.")]
 Count = Annotated[int, typer.Option("-n", "--count", min=1, max=10_000, help="How many fire times to show.")]
 DialectOption = Annotated[Dialect, typer.Option(help="The dialect to read it in.")]
+Id = Annotated[str | None, typer.Option("--id", metavar="ID", help="The job's id, which H depends on.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
 
@@ -40,12 +41,14 @@ def next_(
     expr: Expression,
     tz: Zone = "UTC",
     count: Count = 5,
+    *,
     dialect: DialectOption = Dialect.STANDARD,
-    as_json: AsJson = False,  # noqa: FBT002  # a flag of the command line
+    job_id: Id = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show when an expression fires next."""
     with bad_input_in_one_line():
-        times = fire_times(CronSchedule(expr, timezone=tz, dialect=dialect.value), count)
+        times = fire_times(CronSchedule(expr, timezone=tz, dialect=dialect.value, spread=job_id), count)
     if as_json:
         typer.echo(json.dumps([time_forms(time) for time in times], indent=2))
     else:
@@ -56,12 +59,14 @@ def explain(
     expr: Expression,
     tz: Zone = "UTC",
     count: Count = 5,
+    *,
     dialect: DialectOption = Dialect.STANDARD,
-    as_json: AsJson = False,  # noqa: FBT002  # a flag of the command line
+    job_id: Id = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say an expression in words, show its next fire times, and warn of what may surprise."""
     with bad_input_in_one_line():
-        schedule = CronSchedule(expr, timezone=tz, dialect=dialect.value)
+        schedule = CronSchedule(expr, timezone=tz, dialect=dialect.value, spread=job_id)
         words, warnings = schedule.explain(), schedule.warnings(SystemClock().now())
     times = fire_times(schedule, count)
     if as_json:

@@ -40,6 +40,7 @@ class Reading(NamedTuple):
     wall: Wall
     zone: tzinfo
     asks_both: bool
+    spread: str | None
 
 
 def explain(reading: Reading) -> str:
@@ -69,12 +70,16 @@ def _plain(field: Field, text: str, mask: int) -> list[str]:
     Of a list that holds `L`, `W` or `#` each item is a way of its own, since the package gets such lists wrong.
     """
     items = text.upper().split(",")
-    has_slot = any(item == "H" or item[:2] == "H/" for item in items)
+    has_slot = _has_slot(text)
     has_step_in_list = len(items) > 1 and "/" in text
     moving = [item for item in items if _is_moving(field, item)]
     if has_slot or has_step_in_list or mask.bit_count() == 1 or (moving and mask):
         return [*([",".join(_numbers(mask))] if mask else []), *moving]
     return moving or [text]
+
+
+def _has_slot(text: str) -> bool:
+    return any(item == "H" or item[:2] == "H/" for item in text.upper().split(","))
 
 
 def _is_moving(field: Field, item: str) -> bool:
@@ -88,11 +93,18 @@ def _numbers(mask: int) -> list[str]:
 def warnings(reading: Reading, around: datetime) -> list[str]:
     """Return a sentence for each thing that may not be what its author had in mind."""
     return [
+        *_slots_of_no_job(reading),
         *_uneven_steps(reading.texts),
         *_missing_days(reading.columns),
         *_two_kinds_of_days(reading),
         *_clock_changes(reading, around),
     ]
+
+
+def _slots_of_no_job(reading: Reading) -> list[str]:
+    if reading.spread is not None or not any(_has_slot(text) for text in reading.texts):
+        return []
+    return ["H: the time depends on the job's id, which is not known here: each job has another"]
 
 
 def _uneven_steps(texts: list[str]) -> list[str]:

@@ -110,7 +110,7 @@ class CronSchedule(ScheduleModel):
     def _reading(self) -> _words.Reading:
         columns = parse(self.expr, self.dialect, self.spread or "")
         texts, asks_both = split(self.expr, self.dialect), self.day_match == "both"
-        return _words.Reading(texts, columns, self._wall, self._zone, asks_both)
+        return _words.Reading(texts, columns, self._wall, self._zone, asks_both, self.spread)
 
     @classmethod
     def _wrong(cls, field: str, value: object, problem: str) -> ScheduleError:

@@ -430,6 +430,16 @@ def test_it_can_be_said_in_words(expr, options, words):
         ("*/5 9-17 * * 1-5", {"timezone": "Europe/London"}, []),
         ("*/5 * * * *", {"timezone": "Europe/London"}, []),
         ("*/7 * * * *", {}, ["minute */7: 60 is no multiple of 7, so one step in 9 is shorter"]),
+        ("0 8 * * THU", {"dialect": "extended"}, []),
+        ("H H * * *", {"dialect": "extended", "spread": "a"}, []),
+        *(
+            (
+                expr,
+                {"dialect": "extended"},
+                ["H: the time depends on the job's id, which is not known here: each job has another"],
+            )
+            for expr in ("H 8 * * *", "0 8,h * * *", "H/30 8 * * *")
+        ),
         ("0 */24 * * *", {}, ["hour */24: the step is as long as the field, so there is one value only"]),
         (
             "0 0 */2 * *",
