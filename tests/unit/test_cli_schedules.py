@@ -3,18 +3,22 @@ The commands `next` and `explain`, run as a user runs them.
 """
 
 import json
+import subprocess
 import sys
 from datetime import UTC, datetime
 
 import pytest
 import time_machine
 
-from chrono_async import cli
+from chrono_async import CronSchedule, __version__, cli
+from chrono_async.schedules import bind
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
 def _on_new_years_day():
-    with time_machine.travel(datetime(2026, 1, 1, 12, tzinfo=UTC), tick=False):
+    with time_machine.travel(NOON, tick=False):
         yield
 
 
@@ -63,6 +67,28 @@ def test_explain_answers_programs_in_json(run):
         "next": [{"local": "2026-01-01T12:07:00+00:00", "utc": "2026-01-01T12:07:00+00:00"}],
         "warnings": ["minute */7: 60 is no multiple of 7, so one step in 9 is shorter"],
     }
+
+
+def test_the_slot_of_h_is_said_to_be_the_jobs(run):
+    """Its time is that at which the job will run, for who says which job."""
+    asked = "explain", "H H * * *", "--dialect", "extended", "-n", "1", "--json"
+    of_none, of_report = (json.loads(run(*asked, *given)[1]) for given in ((), ("--id", "report")))
+    assert of_none["warnings"] == ["H: the time depends on the job's id, which is not known here: each job has another"]
+    assert of_report["warnings"] == []
+    bound = bind(CronSchedule("H H * * *", dialect="extended"), job_id="report", timezone="UTC", now=NOON)
+    assert of_report["next"][0]["utc"] == bound.next(NOON).isoformat()
+    assert json.loads(run("next", *asked[1:], "--id", "report")[1]) == of_report["next"]
+
+
+def test_it_says_its_version(run):
+    assert run("--version") == (0, f"chrono-async {__version__}\n", "")
+
+
+def test_it_is_a_module_too():
+    """For who has no scripts on the path."""
+    command = [sys.executable, "-m", "chrono_async.cli", "--version"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert told.stdout == f"chrono-async {__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["next", "explain"])
