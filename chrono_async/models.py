@@ -284,6 +284,7 @@ class JobInfo:
     """The bound schedule; None for a schedule of one's own kind that lives in another process, or an unreadable one."""
     last_run: datetime | None
     next_run: datetime | None
+    """The occurrence that is to be done; during a scheduled run, and between its tries, the one in hand."""
     run_count: int
     error_count: int
     last_error: str
