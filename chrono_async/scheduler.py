@@ -123,6 +123,9 @@ class AsyncScheduler(JobDecorators):
         """
         Drain: claim nothing more, let what runs finish, give leases back. After `timeout` cancel what still runs.
 
+        That may take longer than `timeout`: what is cancelled gets 5 seconds to end, and then outcomes are written and
+        callbacks finished for at most `storage_timeout`. A thread at work is left behind; the interpreter waits for it
+        at its exit.
         A cancelled run is recorded as such and left due for the next instance or start, unless it is at most once and
         has begun.
         Called from inside a job this asks for the end and returns at once, since the drain waits for that very job.
