@@ -8,7 +8,7 @@ A line that is to be refused has an ignore, and one that ignores nothing is refu
 
 from typing import assert_type
 
-from chrono_async import AsyncScheduler, JobOptions, JobResult, Misfire
+from chrono_async import AsyncScheduler, JobInfo, JobOptions, JobResult, Misfire, Schedule
 from chrono_async.events import Event, EventsDropped, JobAdded, JobEvent, JobRemoved, RunFinished, RunStarted
 
 
@@ -38,6 +38,11 @@ async def a_stream_is_of_what_is_asked_for(s: AsyncScheduler) -> None:
     async for some in s.events(*several):
         assert_type(some, JobEvent)
     s.events(int)  # type: ignore[type-var]
+
+
+def a_field_is_what_it_is_for_pydantic_as_for_everybody(job: JobInfo, result: JobResult) -> None:
+    assert_type(job.schedule, Schedule | None)
+    assert_type(result.error, BaseException | None)
 
 
 def a_listener_takes_what_is_asked_for(s: AsyncScheduler) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -25,7 +26,7 @@ from chrono_async import (
     SystemClock,
     current_run,
 )
-from chrono_async.testing import Fault, FaultyStorage, YieldingStorage
+from chrono_async.testing import Fault, FaultyStorage, Recorder, YieldingStorage
 
 
 async def work():
@@ -205,6 +206,27 @@ async def test_after_a_deadline_it_cancels_and_leaves_the_run_due(sim):
     await sim.advance(1)
     assert begun == [1, 1], "nobody has died, so it is the first attempt still"
     await s.stop(timeout=0)
+
+
+async def test_a_deadline_may_be_passed_by_five_seconds_and_the_patience_with_the_storage(sim, caplog):
+    """Of a run that will not end, and of an outcome that cannot be written."""
+    storage = FaultyStorage(InMemoryStorage(clock=sim.clock))
+
+    async def stubborn():
+        while sim.now < end:
+            with suppress(asyncio.CancelledError):
+                await sim.sleep(3600)
+
+    s, end = AsyncScheduler(storage=storage, clock=sim.clock, storage_timeout=7), sim.now + timedelta(hours=2)
+    await s.start()
+    await s.add_one_shot_job("stubborn", "", stubborn, 1)
+    await s.add_one_shot_job("brief", "", sim.sleep, 1, args=(10,))
+    await sim.advance(2)
+    storage.fail(Fault.REFUSED, "settle")
+    begin = sim.now
+    await s.stop(timeout=30)
+    assert sim.now == begin + timedelta(seconds=30 + 5 + 7)
+    assert "would not end when they were cancelled: ['stubborn']" in caplog.text
 
 
 async def test_a_run_that_is_at_most_once_is_not_left_due(sim):
@@ -513,6 +535,30 @@ async def test_a_follower_claims_nothing_until_it_leads(sim):
         election.leads = True
         await sim.advance(20)
         assert len(ran) >= 2
+
+
+async def test_a_gate_pauses_everything_but_what_runs(sim):
+    """Not even a run that is triggered begins; about a second after it opens everything goes on."""
+
+    class Gate:
+        is_open = True
+
+        def is_leader(self):
+            return self.is_open
+
+    gate, recorder = Gate(), Recorder(sim.clock)
+    async with AsyncScheduler(leader=gate, clock=sim.clock) as s:
+        await s.add_interval_job("beat", "", recorder.job, 60, args=(30,))
+        await sim.advance(70)
+        gate.is_open = False
+        await sim.advance(230)
+        await s.trigger_job("beat")
+        await sim.advance(60)
+        assert [run.was_cancelled for run in recorder.runs] == [False]
+        gate.is_open, opened = True, sim.now
+        await sim.advance(1)
+        assert recorder.runs[1].start <= opened + timedelta(seconds=1)
+        await s.stop()
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from chrono_async import AsyncScheduler, InMemoryStorage, JobAlreadyExistsError, JobNotFoundError, StorageError
+from chrono_async.events import JobAdded, JobEvent, JobRemoved, RunStarted
 from chrono_async.testing import Fault, FaultyStorage, Recorder
 
 
@@ -37,6 +38,19 @@ async def test_its_run_is_cancelled_and_does_not_bring_it_back(sim):
         await sim.advance(200)
         assert await s.list_jobs() == []
     assert [(run.was_cancelled, run.end - run.start) for run in recorder.runs] == [(True, timedelta(seconds=10))]
+
+
+async def test_the_end_of_its_run_is_told_as_its_removal_alone(sim):
+    """There is no job any more whose run could have a result."""
+    told, called = [], []
+    async with AsyncScheduler(clock=sim.clock) as s:
+        s.subscribe(lambda event: told.append(type(event)), JobEvent)
+        callbacks = {"on_error": lambda *told: called.append(told), "on_result": called.append}
+        await s.add_one_shot_job("slow", "", sim.sleep, 1, args=(100,), **callbacks)
+        await sim.advance(5)
+        await s.remove_job("slow")
+        await sim.advance(200)
+    assert (told, called) == ([JobAdded, RunStarted, JobRemoved], [])
 
 
 async def test_a_job_may_remove_itself(sim):
