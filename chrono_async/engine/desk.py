@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from ..claims import RegisterVerdict
+from ..claims import Registered, RegisterVerdict
 from ..counts import to_count
 from ..durations import Duration
 from ..errors import (
@@ -115,6 +115,12 @@ def _is_put_off(new: NewJob, info: JobInfo) -> bool:
     if not isinstance(schedule, OneShotSchedule) or schedule.delay is None or options.start_at or options.end_at:
         return False
     return info.next_run != schedule.at
+
+
+def _warn_if_never(answer: Registered) -> None:
+    """Say so where a job that is new, or whose schedule is, has no fire time ahead; a joined one keeps what it has."""
+    if answer.verdict is not RegisterVerdict.JOINED and answer.record.next_run is None:
+        _logger.warning("job %r has no fire time ahead: it will never run by itself", answer.record.id)
 
 
 class Desk:
@@ -222,6 +228,7 @@ class Desk:
             record = JobRecord(new.id, new.name, next_run=first, schedule=definition, options=job.policies)
             answer = await state.door.ask_dated(state.door.storage.register(record))
             if answer.verdict is not RegisterVerdict.LATE:
+                _warn_if_never(answer)
                 return answer.record
             first = _next(job.schedule, answer.now)
         raise StorageError(f"the storage's clock stays ahead of every next run of job {new.id!r}")
@@ -233,8 +240,6 @@ class Desk:
         first = _next(job.schedule, now)
         if first is None and _is_one_shot(job.schedule):
             first = _next(job.schedule, now - max(job.grace, self._state.settings.poll_interval))
-        if first is None:
-            _logger.warning("job %r has no fire time ahead: if it is new, it will never run by itself", job.id)
         return first
 
     async def remove(self, job_id: str) -> None:

@@ -421,3 +421,20 @@ async def test_a_one_shot_whose_moment_has_only_just_gone_by_still_runs(sim, ago
         await s.add_one_shot_job("once", "", job, at=sim.now - timedelta(seconds=ago))
         await sim.sleep(60)
     assert len(ran) == runs
+
+
+async def test_a_job_that_will_never_run_is_told_of_and_no_other(sim, caplog):
+    """One that came due while nobody looked runs at once when it is added again, and later it has run its course."""
+    ran, storage, at = [], InMemoryStorage(clock=sim.clock), sim.now + timedelta(minutes=5)
+
+    async def note():
+        ran.append(sim.now)
+
+    for minutes in (0, 10, 10):
+        await sim.advance(timedelta(minutes=minutes))
+        async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+            await s.add_one_shot_job("once", "", note, at=at)
+            await sim.advance(1)
+    assert (len(ran), caplog.messages) == (1, [])
+    await AsyncScheduler(storage=storage, clock=sim.clock).add_one_shot_job("late", "", note, at=at)
+    assert caplog.messages == ["job 'late' has no fire time ahead: it will never run by itself"]
