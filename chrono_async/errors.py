@@ -25,9 +25,17 @@ would have guessed. Errors carry their data as attributes. A job's own exception
     └── RemoteRunError (RuntimeError)
 """
 
+from typing import Any, cast
+
 
 class ChronoError(Exception):
     """The root: catch this to catch all that this library raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let copies, and what comes from another process, be the same: their class is not called anew."""
+        # An exception's own way calls it with `args`, which hold the message and not what that was made of.
+        _, args, *state = cast(tuple[Any, ...], super().__reduce__())
+        return _rebuilt, (type(self), args), *state
 
 
 class SchedulerRunningError(ChronoError, RuntimeError):
@@ -155,3 +163,9 @@ class PoisonedError(ChronoError, RuntimeError):
 
 class RemoteRunError(ChronoError, RuntimeError):
     """A run failed elsewhere, or here a while ago: its exception is not at hand, its text is this one's message."""
+
+
+def _rebuilt(kind: type[ChronoError], args: tuple[object, ...]) -> ChronoError:
+    error = kind.__new__(kind, *args)
+    super(ChronoError, error).__init__(*args)  # an OSError that has an `__init__` of its own takes its args only here
+    return error

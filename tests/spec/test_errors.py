@@ -2,6 +2,9 @@
 Errors: one tree, and each with the builtin that a Python programmer would have guessed.
 """
 
+import copy
+import pickle
+
 import pytest
 
 import chrono_async
@@ -84,6 +87,53 @@ def test_messages_name_the_value_that_is_wrong():
     assert str(JobNotFoundError("report")) == "no job has the id 'report'"
     assert "'report'" in str(JobAlreadyExistsError("report"))
     assert str(EmptyJobIDError()) == "a job's id must not be empty"
+
+
+EACH = [
+    *(
+        error(f"what {error.__name__} says")
+        for error in (
+            SchedulerRunningError,
+            SchedulerStoppedError,
+            InvalidJobFuncError,
+            ScheduleError,
+            InvalidIntervalError,
+            InvalidDelayError,
+            StorageError,
+            RemoteRunError,
+        )
+    ),
+    JobNotFoundError("report"),
+    RunNotFoundError("report", "1/report"),
+    JobAlreadyExistsError("report"),
+    TriggerPendingError("report", "1/report"),
+    PoisonedError("report", 3),
+    InvalidCronExprError("61 * * * *", "minute", "61 is not in 0-59"),
+    InvalidOptionError("timeout", 0, "must be longer than nothing"),
+    EmptyJobIDError(),
+    StorageError(28, "no space left on device", "jobs.json"),
+    StorageCorruptError("jobs.json, line 1: is empty"),
+    StorageCorruptError.of("report"),
+    LeaseLostError("report", 7),
+]
+
+
+def pickled(error):
+    return pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, pickled])
+@pytest.mark.parametrize("error", EACH, ids=lambda error: type(error).__name__)
+def test_errors_are_the_same_when_they_are_copied_or_come_from_another_process(error, way):
+    """One that could not be rebuilt would break the pool of processes that it was raised in."""
+    error.add_note("told on the way")
+    same = way(error)
+    assert same is not error
+    assert (type(same), str(same), same.args, vars(same)) == (type(error), str(error), error.args, vars(error))
+
+
+def test_each_error_is_tried():
+    assert {type(error) for error in EACH} == {error for error, _ in TREE}
 
 
 VERBS = {
