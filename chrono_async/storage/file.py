@@ -8,6 +8,7 @@ anew, replace. Changes that come while a step is under way wait for the next, an
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
+from os.path import realpath
 from pathlib import Path
 
 from ..claims import (
@@ -26,7 +27,7 @@ from ..durations import Duration
 from ..errors import InvalidOptionError
 from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger
 from ._doors import checked, in_utc, shifted
-from ._file.codec import Codec
+from ._file.codec import Codec, format_of
 from ._file.steps import Result, Steps, Verb
 from ._hints import Hints
 from ._ledger.bounds import A_MONTH, Bounds
@@ -38,9 +39,9 @@ class FileStorage:
     """
     A storage in the file at `path`, whose ending says its format: `.yaml`, `.yml`, `.json` or `.xml`.
 
-    Folder and file appear at the first change. The file is written whole for each step: it is meant for some thousands
-    of jobs, not for hundreds of thousands. Of each job `history` runs are kept, of all together `total_history`, and
-    none for longer than `history_age`.
+    Folder and file appear at the first change; a path that is a link stays one. The file is written whole for each
+    step: it is meant for some thousands of jobs, not for hundreds of thousands. Of each job `history` runs are kept, of
+    all together `total_history`, and none for longer than `history_age`.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class FileStorage:
         history_age: Duration | None = A_MONTH,
     ) -> None:
         self.path: Path = Path(path)
-        codec = Codec(self.path, Bounds.checked(history, total_history, history_age))
+        real = Path(realpath(self.path))  # a link is followed once: to replace the file must not put one in its place
+        codec = Codec(real, format_of(self.path), Bounds.checked(history, total_history, history_age))
         self._format = codec.format
-        self._steps = Steps(self.path.absolute(), codec, clock or SystemClock())
+        self._steps = Steps(real, codec, clock or SystemClock())
         self._hints = Hints()
         self._alignment = Alignment()
 

@@ -112,6 +112,19 @@ async def test_two_storages_on_one_file_see_each_other(tmp_path: Path) -> None:
     assert [record.id for record in await one.list_jobs()] == ["b"]
 
 
+async def test_a_link_stays_one_and_what_it_leads_to_is_shared(tmp_path: Path) -> None:
+    """Who comes over the link and who does not have one file, and one lock beside it."""
+    real, link = tmp_path / "volume" / "jobs.json", tmp_path / "jobs.json"
+    link.symlink_to(real)
+    there, here = FileStorage(real), FileStorage(link)
+    await here.save_job(JobRecord(id="a"))
+    await there.save_job(JobRecord(id="b"))
+    assert [record.id for record in await here.list_jobs()] == ["a", "b"]
+    assert link.is_symlink()
+    assert sorted(names_in(tmp_path)) == ["jobs.json", "volume"]
+    assert here.path == link
+
+
 async def test_changes_that_come_together_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred saves at once need two writes, not a hundred."""
     storage, writes = FileStorage(tmp_path / "jobs.json"), []

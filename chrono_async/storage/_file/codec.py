@@ -14,10 +14,10 @@ from .state import UnreadableError, fill, tree_of
 
 
 class Codec:
-    """Reads and writes the file at `path`, whose ending says its format."""
+    """Reads and writes the file at `path` in its format."""
 
-    def __init__(self, path: Path, bounds: Bounds) -> None:
-        self.format: Format = _format_of(path)
+    def __init__(self, path: Path, file_format: Format, bounds: Bounds) -> None:
+        self.format: Format = file_format
         self._path, self._bounds = path, bounds
         self._told = Told()
 
@@ -50,7 +50,8 @@ class Codec:
 _OF_SQLITE = {".db", ".sqlite", ".sqlite3"}
 
 
-def _format_of(path: Path) -> Format:
+def format_of(path: Path) -> Format:
+    """Return the format that the ending of a path says, or raise `InvalidOptionError`."""
     try:
         return FORMATS[path.suffix.lower()]
     except KeyError:
