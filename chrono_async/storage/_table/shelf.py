@@ -81,8 +81,10 @@ class Shelf:
         """Insert or overwrite; the lock, which lives beside the record, stays."""
         self._refuse_unreadable(record.id)
         old = self.records.get(record.id)
-        if old is not None and (old.token > record.token or old.revision > record.revision):
-            self._raise_floors(old)
+        if old is not None:
+            self._forget_flights(old, but=record)
+            if old.token > record.token or old.revision > record.revision:
+                self._raise_floors(old)
         self.records[record.id] = own = record.copy()
         self._index_anew(own, None)
         self._note_wait(own)
@@ -106,11 +108,17 @@ class Shelf:
         self._raise_floors(record)
         del self.records[job_id]
         self.locks.pop(job_id, None)
-        for flight in record.flights:
-            self.flights.pop((job_id, flight.token), None)
+        self._forget_flights(record)
         when = earliest(record)
         if when is not None:
             self._index.discard((when, job_id))
+
+    def _forget_flights(self, record: JobRecord, but: JobRecord | None = None) -> None:
+        """Forget those that no record lists from now on: `but` takes the record's place."""
+        kept = {flight.token for flight in but.flights} if but is not None else set()
+        for flight in record.flights:
+            if flight.token not in kept:
+                self.flights.pop((record.id, flight.token), None)
 
     def _raise_floors(self, record: JobRecord) -> None:
         self.token_floor = max(self.token_floor, record.token)

@@ -137,7 +137,7 @@ class Table(Shelf):
 
     def bury_lost(self, at: Moment, suspects: Iterable[str] = ()) -> None:
         """
-        Write down the dead runs that nobody will claim again, and forget locks that have run out.
+        Write down the dead runs that nobody will claim again, and forget locks and flights that have run out.
 
         `suspects` may have a dead owner whose lock is gone already: somebody else has taken it over and given it back.
         """
@@ -147,6 +147,8 @@ class Table(Shelf):
                 self._bury(record, at)
             if self._living(job_id, at.boot) is None:
                 self.locks.pop(job_id, None)
+        for key in [key for key, until in self.flights.items() if until <= at.boot]:
+            del self.flights[key]  # of a job that cannot be read, say: each look would come across it
 
     def renew(self, leases: Sequence[Lease], ttl: timedelta, at: Moment) -> list[Lease]:
         """Extend each lease that still is one; return the others."""

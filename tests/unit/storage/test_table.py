@@ -18,7 +18,7 @@ from chrono_async.models import (
     RunStatus,
     Trigger,
 )
-from chrono_async.policies import Policies, Recovery
+from chrono_async.policies import Overlap, Policies, Recovery
 from chrono_async.storage._table import shelf
 from chrono_async.storage._table.index import DueIndex
 from chrono_async.storage._table.instants import microseconds_of
@@ -272,6 +272,35 @@ def test_a_dead_run_that_is_due_again_is_left_to_its_next_claim() -> None:
     world.at = Moment(START + 6 * SECOND, 106.0)
     world.table.bury_lost(world.at)
     assert world.table.renew([world.held["a"].lease], TTL, world.at) == []
+
+
+def flying(world: World) -> JobRecord:
+    """Return a job of which a run flies."""
+    world.table.save(JobRecord(id="a", next_run=START, options=Policies(overlap=Overlap.ALLOW)))
+    world.claim(ClaimRequest("a", START, START, 0, moves=True, moves_to=START + 60 * SECOND, frees=True))
+    return world.table.get("a").copy()
+
+
+def test_a_record_that_is_overwritten_takes_its_flights_along() -> None:
+    """All but those that the new one lists: what no record knows of would be looked at, and never buried."""
+    world = World()
+    record = flying(world)
+    world.table.save(record)
+    assert len(world.table.flights) == 1
+    world.table.save(JobRecord(id="a"))
+    assert world.table.flights == {}
+
+
+def test_a_flight_that_no_record_lists_is_forgotten_when_it_has_ended() -> None:
+    """As that of a job in a file that cannot be read: a look that finds it takes the file's lock."""
+    world = World()
+    flying(world)
+    del world.table.records["a"]
+    world.table.bury_lost(world.at)
+    assert len(world.table.flights) == 1, "somebody may put the job right"
+    world.at = Moment(START + 6 * SECOND, 106.0)
+    world.table.bury_lost(world.at)
+    assert world.table.dead(world.at.boot) == []
 
 
 def test_instances_that_are_not_heard_of_are_forgotten() -> None:
