@@ -4,12 +4,14 @@ whatever the storage.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from operator import attrgetter
 from urllib.parse import SplitResult, urlsplit
 
+from ..claims import ClaimRequest, Outcome, Release
 from ..errors import EmptyJobIDError, InvalidOptionError
-from ..models import JobRecord
+from ..models import JobRecord, RunRecord
 
 _TIMES = ("last_run", "next_run", "last_success", "lease_until", "running", "claimed", "not_before")
 _all_times = attrgetter(*_TIMES)
@@ -44,6 +46,37 @@ def in_utc(moment: datetime, what: str) -> datetime:
     if moment.utcoffset() is None:
         raise InvalidOptionError(what, moment, "has no time zone")
     return moment.astimezone(UTC)
+
+
+def refuse_naive(**moments: datetime | None) -> None:
+    """Refuse, by name, a moment without a time zone."""
+    for what, moment in moments.items():
+        if moment is not None and getattr(moment, "tzinfo", None) is not UTC:
+            in_utc(moment, what)
+
+
+def check_requests(requests: Iterable[ClaimRequest]) -> None:
+    """Refuse a batch with a naive moment in it, before the first of them is granted."""
+    for request in requests:
+        refuse_naive(next_run=request.next_run, fire_time=request.fire_time, moves_to=request.moves_to)
+
+
+def check_ends(ends: Iterable[Outcome | Release]) -> None:
+    """Refuse a batch with a naive moment in it, before the first of them is written."""
+    for end in ends:
+        rows = (end.run, end.skipped) if isinstance(end, Outcome) else (end.run,)
+        for row in filter(None, rows):
+            _check_row(row)
+        if end.move is not None:
+            refuse_naive(expected=end.move.expected, next_run=end.move.next_run)
+        if isinstance(end, Release):
+            refuse_naive(not_before=end.not_before)
+
+
+def _check_row(row: RunRecord) -> None:
+    refuse_naive(fire_time=row.fire_time, started=row.started, finished=row.finished)
+    if row.missed is not None:
+        refuse_naive(first=row.missed.first, last=row.missed.last)
 
 
 def shifted(until: datetime, now: datetime, own_now: datetime) -> datetime:

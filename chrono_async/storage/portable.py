@@ -32,7 +32,7 @@ from ..claims import (
 from ..clock import Clock
 from ..errors import InvalidOptionError
 from ..models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger, due_of, place_of
-from ._doors import checked, shifted
+from ._doors import check_ends, check_requests, checked, refuse_naive, shifted
 from ._portable.in_turn import WRITE_TTL, InTurn
 from ._table import claiming, endings, planning
 from ._table.instants import microseconds_of
@@ -133,6 +133,7 @@ class PortableStorage(InTurn):
 
     async def claim(self, requests: Sequence[ClaimRequest], owner_id: str, ttl: timedelta) -> ClaimAnswer:
         """Grant each request whose job is as the asker saw it, whose time has come, and whose lock can be had."""
+        check_requests(requests)
         verdicts = await _each(requests, lambda request: self._claim(request, owner_id, ttl))
         return ClaimAnswer(self._clock.now(), verdicts)
 
@@ -205,6 +206,7 @@ class PortableStorage(InTurn):
 
     async def settle(self, outcomes: Sequence[Outcome]) -> SettleAnswer:
         """Write each outcome once, under the lock that was taken for its run."""
+        check_ends(outcomes)
         settled = await _each(outcomes, self._settle)
         return SettleAnswer(self._clock.now(), settled)
 
@@ -241,6 +243,7 @@ class PortableStorage(InTurn):
 
     async def release(self, releases: Sequence[Release]) -> list[Due | None]:
         """Give leases back unsettled."""
+        check_ends(releases)
         due = await _each(releases, self._release)
         self._hints.give()
         return due
@@ -276,6 +279,7 @@ class PortableStorage(InTurn):
 
     async def advance(self, job_id: str, move: RunRecord, *, revision: int, next_run: datetime | None) -> Due | None:
         """Move the pointer without a run, if the lock can be had."""
+        refuse_naive(next_run=next_run)
         async with self._writing(job_id) as locked:
             record, now = await self._inner.find(job_id), self._clock.now()
             if record is None:

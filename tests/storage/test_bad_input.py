@@ -1,6 +1,7 @@
-"""What no storage can be made of is refused when it is made, by name, and without repeating a password."""
+"""What no storage can be made of, or asked for, is refused at once, by name, and without repeating a password."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,24 @@ from typing import Any
 import pytest
 import redis
 
+from chrono_async.claims import ClaimRequest, Granted, Outcome, PointerMove, Release
 from chrono_async.errors import InvalidOptionError, StorageError
+from chrono_async.models import JobRecord, JobStatus, RunRecord, RunStatus
+from chrono_async.policies import Missed
 from chrono_async.storage import (
     FileStorage,
     InMemoryStorage,
+    LeasingStorage,
+    PortableStorage,
     PostgresStorage,
     RedisStorage,
     SQLiteStorage,
     open_storage,
 )
 from chrono_async.storage._doors import without_password
+from chrono_async.testing.contract import SteppedClock
+
+from .eight_methods import EightMethodStorage
 
 BOUNDED: list[Callable[..., Any]] = [
     InMemoryStorage,
@@ -186,3 +195,75 @@ def test_an_unsupported_url_is_shown_without_its_password(url: str) -> None:
 )
 def test_a_password_is_not_shown(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+LOCAL: dict[str, Callable[[Path], LeasingStorage]] = {
+    "memory": lambda _: InMemoryStorage(),
+    "file": lambda folder: FileStorage(folder / "jobs.json"),
+    "sqlite": lambda folder: SQLiteStorage(folder / "jobs.db"),
+    "eight methods": lambda _: PortableStorage(EightMethodStorage(SteppedClock())),
+}
+
+
+@pytest.fixture(params=LOCAL)
+async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LeasingStorage]:
+    made = LOCAL[request.param](tmp_path)
+    yield made
+    await made.close()
+
+
+NOW = datetime(2020, 1, 1, tzinfo=UTC)
+NAIVE = NOW.replace(tzinfo=None)
+
+
+async def wishes(storage: LeasingStorage) -> list[ClaimRequest]:
+    """Return what can be claimed of two jobs."""
+    for job_id in "ab":
+        await storage.save_job(JobRecord(id=job_id, next_run=NOW))
+    return [ClaimRequest(job_id, NOW, NOW, 0) for job_id in "ab"]
+
+
+async def claimed(storage: LeasingStorage) -> list[Granted]:
+    answer = await storage.claim(await wishes(storage), "me/1", timedelta(seconds=60))
+    return [verdict for verdict in answer.verdicts if isinstance(verdict, Granted)]
+
+
+@pytest.mark.parametrize("field", ["next_run", "fire_time", "moves_to"])
+async def test_a_batch_of_claims_with_a_naive_moment_grants_none(storage: LeasingStorage, field: str) -> None:
+    """Found on the way, it would leave the jobs before it claimed by somebody who was never told."""
+    first, second = await wishes(storage)
+    with pytest.raises(InvalidOptionError, match=rf"{field}=.* has no time zone"):
+        await storage.claim([first, second._replace(**{field: NAIVE})], "me/1", timedelta(seconds=60))
+    assert (await storage.get_job("a")).status is JobStatus.PENDING
+
+
+@pytest.mark.parametrize("field", ["finished", "skipped", "move"])
+async def test_a_batch_of_outcomes_with_a_naive_moment_writes_none(storage: LeasingStorage, field: str) -> None:
+    """And none is taken for local time."""
+    leases = [granted.lease for granted in await claimed(storage)]
+    rows = [RunRecord(lease.job_id, NOW, RunStatus.COMPLETED, token=lease.token) for lease in leases]
+    first, second = (Outcome(lease, row, PointerMove(NOW, 0, None)) for lease, row in zip(leases, rows, strict=True))
+    bad = {
+        "finished": second._replace(run=second.run._replace(finished=NAIVE)),
+        "skipped": second._replace(skipped=second.run._replace(missed=Missed(1, NAIVE, NAIVE))),
+        "move": second._replace(move=PointerMove(NOW, 0, NAIVE)),
+    }
+    with pytest.raises(InvalidOptionError, match="has no time zone"):
+        await storage.settle([first, bad[field]])
+    assert (await storage.get_job("a")).run_count == 0
+
+
+async def test_a_batch_of_releases_with_a_naive_moment_gives_none_back(storage: LeasingStorage) -> None:
+    first, second = (Release(granted.lease) for granted in await claimed(storage))
+    with pytest.raises(InvalidOptionError, match=r"not_before=.* has no time zone"):
+        await storage.release([first, second._replace(not_before=NAIVE)])
+    assert (await storage.get_job("a")).status is JobStatus.RUNNING
+
+
+async def test_a_pointer_is_not_moved_to_a_naive_moment(storage: LeasingStorage) -> None:
+    """The index of what is due could not be read any more."""
+    await storage.save_job(JobRecord(id="a", next_run=NOW))
+    skipped = RunRecord("a", NOW, RunStatus.SKIPPED)
+    with pytest.raises(InvalidOptionError, match=r"next_run=.* has no time zone"):
+        await storage.advance("a", skipped, revision=0, next_run=NAIVE)
+    assert (await storage.get_job("a")).next_run == NOW

@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chrono_async.claims import ClaimRequest, Granted, Held
 from chrono_async.errors import JobNotFoundError, StorageError
-from chrono_async.models import Definition, JobRecord
+from chrono_async.models import Definition, JobRecord, JobStatus
 from chrono_async.storage import FileStorage
 from chrono_async.testing import VirtualClock, run
 from chrono_async.testing.contract import SteppedClock
@@ -251,6 +252,26 @@ async def test_one_failing_call_of_a_step_is_its_own(tmp_path: Path) -> None:
     )  # fmt: skip
     assert [type(result) for result in results] == [type(None), JobNotFoundError, type(None)]
     assert len(await FileStorage(tmp_path / "jobs.json").list_jobs()) == 2
+
+
+async def test_what_a_call_leaves_half_done_is_undone(tmp_path: Path) -> None:
+    """Nobody may ask so; but who does, fails alone: the others of the step are written, and no more than these."""
+    storage, now = FileStorage(tmp_path / "jobs.json"), datetime(2020, 1, 1, tzinfo=UTC)
+    for job_id in "ab":
+        await storage.save_job(JobRecord(id=job_id, next_run=now))
+    no_moment: Any = None
+    wishes = [ClaimRequest("a", now, now, 0), ClaimRequest("b", now, no_moment, 0)]
+    results = await asyncio.gather(
+        storage.save_job(JobRecord(id="c")),
+        storage.claim(wishes, "me/1", timedelta(seconds=60)),
+        storage.save_job(JobRecord(id="d")),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [type(None), TypeError, type(None)]
+    for looked_at in (storage, FileStorage(tmp_path / "jobs.json")):
+        assert {record.id: record.status for record in await looked_at.list_jobs()} == dict.fromkeys(
+            "abcd", JobStatus.PENDING
+        )
 
 
 async def test_the_state_before_the_last_change_is_kept(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import aiofiles
 
 from ..._threads import run_in_thread
 from ...clock import Clock
-from ...errors import StorageError
+from ...errors import ChronoError, StorageError
 from .._awaited import Awaited
 from .._home import Home
 from .._table.shelf import Moment
@@ -43,6 +43,11 @@ class AskedVerb(Awaited):
             self.result, self.error = self.verb(table, at), None
         except Exception as error:  # noqa: BLE001 - handed to whoever called
             self.error = error
+
+    @property
+    def is_half_done(self) -> bool:
+        """Whether the verb may have been stopped in the middle: what it refuses, it refuses before it begins."""
+        return self.writes and self.error is not None and not isinstance(self.error, ChronoError)
 
 
 class Steps:
@@ -111,12 +116,20 @@ class Steps:
         """Do all that a change needs, in one go: nothing can come between, not even a cancellation."""
         try:
             with self._file.one_at_a_time(), self._file.locked():
-                self._refresh()
-                self._apply(calls, self._table)
+                self._apply_to_latest(calls)
                 if any(call.writes and call.error is None for call in calls):  # what is refused has changed nothing
                     self._commit()
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers hear it and the worker lives on
             self._fail(calls, error)
+
+    def _apply_to_latest(self, calls: list[AskedVerb]) -> None:
+        """Do what the calls say, or, where one was left half done, what the others say, from the file on."""
+        self._refresh()
+        self._apply(calls, self._table)
+        whole = [call for call in calls if not call.is_half_done]
+        if len(whole) < len(calls):
+            self._table = None
+            self._apply_to_latest(whole)
 
     def _refresh(self) -> None:
         """Read the file if it is not as this process left it."""

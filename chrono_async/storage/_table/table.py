@@ -21,6 +21,7 @@ from ...claims import (
     SettleVerdict,
 )
 from ...models import Definition, Due, InstanceInfo, JobRecord, RunRecord, Trigger, due_of, earliest
+from .._doors import check_ends, check_requests, refuse_naive
 from . import claiming, endings, planning
 from .instants import microseconds_of
 from .shelf import Lock, Moment, Shelf
@@ -62,6 +63,7 @@ class Table(Shelf):
 
     def claim(self, requests: Sequence[ClaimRequest], owner: str, ttl: timedelta, at: Moment) -> list[ClaimVerdict]:
         """Judge each request on its own."""
+        check_requests(requests)
         least = max(microseconds_of(at.now), self.token_floor + 1)
         terms = claiming.Terms(owner, at.now, at.now + ttl, least)
         lock = Lock(owner, at.boot + ttl.total_seconds())
@@ -176,6 +178,7 @@ class Table(Shelf):
 
     def settle(self, outcomes: Sequence[Outcome], at: Moment) -> list[Settled]:
         """Write each outcome on its own."""
+        check_ends(outcomes)
         return [self._settle(outcome, at) for outcome in outcomes]
 
     def _settle(self, outcome: Outcome, at: Moment) -> Settled:
@@ -216,6 +219,7 @@ class Table(Shelf):
 
     def release(self, releases: Sequence[Release], at: Moment) -> list[Due | None]:
         """Give each lease back that still is one."""
+        check_ends(releases)
         return [self._release(given, at) for given in releases]
 
     def _release(self, given: Release, at: Moment) -> Due | None:
@@ -248,6 +252,7 @@ class Table(Shelf):
         self, job_id: str, move: RunRecord, *, revision: int, next_run: datetime | None, at: Moment
     ) -> Due | None:
         """Move the pointer past fire times that get no run, if all is as it was seen."""
+        refuse_naive(next_run=next_run)
         record = self.records.get(job_id)
         if record is None:
             return None
