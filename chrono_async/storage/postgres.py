@@ -90,6 +90,7 @@ class PostgresStorage(PostgresLedger):
     async def erase(self) -> None:
         """Drop the tables, and with them all jobs: for a namespace that was only tried out."""
         await self._connections.fetch("erase")
+        await self._connections.close()  # whatever comes next makes them anew
 
     # ── within a user's transaction ──────────────────────────────────────────────────────────────────────────────────
 

@@ -46,7 +46,7 @@ def namespace() -> Iterator[str]:
     ask("DROP TABLE IF EXISTS " + ", ".join(f"{name}_{table}" for table in ("meta", "jobs", "runs", "instances")))
 
 
-async def erase(storage: PostgresStorage | RedisStorage) -> None:
+async def erase(storage: PostgresStorage | RedisStorage | SQLiteStorage) -> None:
     await storage.erase()
     await storage.close()
 
@@ -72,6 +72,24 @@ def test_what_was_erased_is_gone_and_can_be_made_again(namespace: str) -> None:
     migrate(servers.postgres().dsn, "--namespace", namespace)
     asyncio.run(erase(PostgresStorage(servers.postgres().dsn, namespace=namespace)))
     assert tables_of(namespace) == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "a pool of the user's", "redis"])
+async def test_a_storage_that_was_erased_can_be_used_at_once(kind: str, namespace: str, tmp_path: Path) -> None:
+    """With its tables made anew, for the first call as for the next."""
+    async with asyncpg.create_pool(servers.postgres().dsn, min_size=0) as pool:
+        storage = {
+            "sqlite": lambda: SQLiteStorage(tmp_path / "jobs.db", namespace=namespace),
+            "postgres": lambda: PostgresStorage(servers.postgres().dsn, namespace=namespace),
+            "a pool of the user's": lambda: PostgresStorage(pool, namespace=namespace),
+            "redis": lambda: RedisStorage(servers.redis().url, namespace=namespace),
+        }[kind]()
+        await storage.save_job(JobRecord(id="a"))
+        await storage.erase()
+        assert await storage.list_jobs() == []
+        await storage.save_job(JobRecord(id="a", run_count=1))
+        assert [record.run_count for record in await storage.list_jobs()] == [1]
+        await erase(storage)
 
 
 def test_sqlite_gets_its_file_and_its_tables(tmp_path: Path) -> None:
