@@ -132,6 +132,14 @@ def plus(moment: datetime, length: timedelta) -> datetime | None:
         return None
 
 
+def minus(moment: datetime, length: timedelta) -> datetime | None:
+    """Return `moment - length`, or None beyond the calendar's ends: the longest of lengths has no negative."""
+    try:
+        return moment - length
+    except OverflowError:
+        return None
+
+
 def occurrences(schedule: Schedule, after: datetime, until: datetime | None = None) -> Iterator[datetime]:
     """
     Yield the fire times in `(after, until]`, lazily; without `until` for as long as there are any.

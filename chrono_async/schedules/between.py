@@ -11,13 +11,13 @@ from itertools import islice
 from .base import LAST, MICROSECOND, Schedule, occurrences, plus, to_utc
 from .cron import CronSchedule
 from .interval import IntervalSchedule
-from .window import WindowedSchedule
+from .window import WindowedSchedule, grid_of
 
 
 def latest(schedule: Schedule, after: datetime, until: datetime) -> datetime | None:
     """Return the latest fire time in `(after, until]`, or None if there is none."""
     if isinstance(schedule, WindowedSchedule):
-        return latest(schedule.schedule, *schedule.clip(after, until))
+        return latest(grid_of(schedule), *schedule.clip(after, until))
     anchored = getattr(schedule, "anchored", None)  # of an interval, or of somebody's subclass of it, held to its word
     if anchored is not None:
         schedule = anchored(after)
@@ -31,7 +31,7 @@ def latest(schedule: Schedule, after: datetime, until: datetime) -> datetime | N
 def count(schedule: Schedule, after: datetime, until: datetime, limit: int) -> int:
     """Return how many fire times lie in `(after, until]`, counting no further than `limit`."""
     if isinstance(schedule, WindowedSchedule):
-        return count(schedule.schedule, *schedule.clip(after, until), limit)
+        return count(grid_of(schedule), *schedule.clip(after, until), limit)
     if isinstance(schedule, IntervalSchedule):
         schedule = schedule.anchored(after)
     if isinstance(schedule, IntervalSchedule | CronSchedule):

@@ -9,7 +9,7 @@ from pydantic import field_validator
 
 from ..durations import Duration
 from ..errors import InvalidIntervalError
-from .base import ScheduleModel, as_instant, as_length, plus, to_utc
+from .base import ScheduleModel, as_instant, as_length, minus, plus, to_utc
 
 
 class IntervalSchedule(ScheduleModel):
@@ -60,7 +60,7 @@ class IntervalSchedule(ScheduleModel):
         """Return the last fire time strictly earlier than `before`, in UTC."""
         instant = to_utc(before, "before")
         if self.start is None:
-            return plus(instant, -self.every)
+            return minus(instant, self.every)
         steps = -((self.start - instant) // self.every) - 1
         return None if steps < 0 else plus(self.start, steps * self.every)
 

@@ -69,12 +69,12 @@ class WindowedSchedule(ScheduleModel):
 
     def next(self, after: datetime) -> datetime | None:
         """Return the first fire time in the window that is strictly later than `after`."""
-        found = self.schedule.next(self._not_before(after))
+        found = grid_of(self).next(self._not_before(after))
         return None if found is None or (self.end_at is not None and self.end_at < found) else found
 
     def previous(self, before: datetime) -> datetime | None:
         """Return the last fire time in the window that is strictly earlier than `before`; the other needs one too."""
-        previous = getattr(self.schedule, "previous", None)
+        previous = getattr(grid_of(self), "previous", None)
         if previous is None:
             raise ScheduleError(f"{self.schedule!r} has no method previous(before)")
         closing = self.end_at and plus(self.end_at, MICROSECOND)
@@ -97,6 +97,12 @@ class WindowedSchedule(ScheduleModel):
         """Return `after`, or the last moment before a window that is still to come."""
         opening = self.start_at and plus(self.start_at, -MICROSECOND)
         return after if opening is None else max(to_utc(after, "after"), opening)
+
+
+def grid_of(window: WindowedSchedule) -> Schedule:
+    """Return the schedule in the window; an interval without a start has its grid from the opening, as if bound."""
+    within, opening = window.schedule, window.start_at
+    return within.anchored(opening) if isinstance(within, IntervalSchedule) and opening is not None else within
 
 
 def window_of(schedule: Schedule) -> tuple[datetime | None, datetime | None]:

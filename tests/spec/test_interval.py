@@ -76,6 +76,7 @@ def test_the_calendar_ends_without_an_error():
     assert IntervalSchedule(30, start=START).next(last) is None
     assert IntervalSchedule(30).previous(datetime.min.replace(tzinfo=UTC)) is None
     assert IntervalSchedule(timedelta.max, start=START).next(START) is None
+    assert IntervalSchedule(timedelta.max).previous(START) is None
     assert IntervalSchedule(30, start=START).next(datetime.min.replace(tzinfo=ZoneInfo("Asia/Tokyo"))) == START
 
 

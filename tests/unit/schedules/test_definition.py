@@ -117,6 +117,17 @@ def test_a_window_over_someones_own_works_like_any_other():
         schedule.previous(LATER)
 
 
+def test_an_interval_without_a_start_has_its_grid_in_a_window_before_it_is_bound_too():
+    """Not from a moment before that opens."""
+    window = WindowedSchedule(IntervalSchedule(60), start_at=NOW, end_at=NOW + HOUR)
+    assert window.next(NOW - DAY) == NOW
+    assert window.next(NOW + SECOND) == NOW + 60 * SECOND
+    assert window.previous(LATER) == NOW + HOUR
+    assert latest(window, NOW - DAY, NOW + 90 * SECOND) == NOW + 60 * SECOND
+    assert count(window, NOW - DAY, NOW + 90 * SECOND, 99) == 2
+    assert window.schedule == IntervalSchedule(60)
+
+
 def test_a_window_whose_ends_are_the_wrong_way_round_is_refused():
     with pytest.raises(ScheduleError, match="lies before start_at"):
         WindowedSchedule(EveryDay(), start_at=LATER, end_at=NOW)
