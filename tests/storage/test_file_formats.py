@@ -225,6 +225,10 @@ def spoil_yaml(text: str) -> str:
     return text.replace("lastError:", "\tlastError:", 1)
 
 
+MANY_DIGITS = "9" * 5_000
+"""More than Python makes a number of."""
+
+
 def spoil_json(text: str) -> str:
     return text.replace('"paused": false', '"paused": fal', 1)
 
@@ -242,6 +246,8 @@ def spoil_xml(text: str) -> str:
         *((ending, lambda text: "[1, 2") for ending in ENDINGS),
         (".yaml", lambda text: "just words"), (".json", lambda text: '"words"'), (".json", lambda text: "7"),
         (".json", lambda text: '{"jobs": 7}'), (".json", lambda text: '{"version": 99}'),
+        (".json", lambda text: '{"version": "--5"}'), (".yaml", lambda text: f"version: {MANY_DIGITS}"),
+        (".json", lambda text: f'{{"version": {MANY_DIGITS}}}'),
         (".xml", lambda text: '<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'),
         (".json", lambda text: "[" * 100_000), (".yaml", lambda text: "a: &a [*a"),
     ],

@@ -56,6 +56,8 @@ class Format(NamedTuple):
             raise DamagedError(data[: error.start].count(b"\n") + 1, f"is not UTF-8: {error.reason}") from error
         except RecursionError as error:
             raise DamagedError(1, "is nested too deeply") from error
+        except ValueError as error:  # a number with more digits than Python reads
+            raise DamagedError(1, str(error)) from error
 
     def bad_character(self, text: str) -> str | None:
         """Return the first character that cannot be held, if any."""

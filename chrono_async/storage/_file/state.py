@@ -8,6 +8,7 @@ stands.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -362,9 +363,12 @@ def _text(value: object, field: str) -> str:
 def _count(value: object, field: str) -> int:
     if value is None or value in _NOTHING:
         return 0
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).lstrip("-").isdecimal():
-        raise UnreadableError(f"{field}: must be a whole number, not {value!r:.60}")
-    return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.removeprefix("-").isdecimal():
+        with suppress(ValueError):  # there are more digits than Python reads
+            return int(value)
+    raise UnreadableError(f"{field}: must be a whole number, not {value!r:.60}")
 
 
 def _truth(value: object, field: str) -> bool:
