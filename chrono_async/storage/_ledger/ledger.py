@@ -5,7 +5,7 @@ Each verb is a rule of `Table` on a sheet that holds only the jobs it concerns. 
 all or nothing for each job, is the medium's part. So the rules stand once, whatever the jobs are kept in.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -50,7 +50,7 @@ _job_id = attrgetter("job_id")
 _id_of_lease = attrgetter("lease.job_id")
 
 
-class Ledger:
+class Ledger(ABC):
     """The conditional verbs of both protocols, over `_change`."""
 
     @abstractmethod
@@ -70,10 +70,10 @@ class Ledger:
         _, (answer,) = await self._change(call)
         return answer
 
-    def _hold(self, **texts: str) -> None:
+    def _hold(self, **texts: str) -> None:  # noqa: B027 - a hook
         """Refuse, by name, a text that the medium cannot hold, before anything is written; any text is fine here."""
 
-    def _changed(self) -> None:
+    def _changed(self) -> None:  # noqa: B027 - a hook
         """Tell other instances that there is something new to be seen."""
 
     # ── the eight verbs ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -75,6 +75,17 @@ def requests(*names: str) -> list[ClaimRequest]:
     return [ClaimRequest(name, NOW, NOW, 0) for name in names]
 
 
+def test_a_ledger_without_a_part_of_its_medium_cannot_be_made() -> None:
+    """It would only be told of at its first use, by an error that names something else."""
+
+    class Half(OptimisticLedger[JobRow]):
+        async def _write(self, changes: Sequence[Change[JobRow]], floors: Floors | None) -> Written:
+            raise NotImplementedError
+
+    with pytest.raises(TypeError, match=r"abstract methods '?_read'?, '?_row_of'?"):
+        Half()  # type: ignore[abstract] # that is the point
+
+
 async def test_only_what_somebody_else_has_written_is_asked_again(medium: Medium) -> None:
     """And its answer takes the place of the first."""
     for name in "abc":
