@@ -20,10 +20,12 @@ class ThreadSafe:
         self._loop_of = loop_of  # asked with each call: a scheduler stops, and may start on another loop
 
     def submit(self, verb: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Start a verb and return its future. `SchedulerStoppedError` if the scheduler does not run."""
+        """Start a verb and return its future. `SchedulerStoppedError` if the scheduler, or its loop, does not run."""
         loop = self._loop_of()
         if loop is None:
             raise SchedulerStoppedError("the scheduler does not run, so there is no loop to call it on")
+        if not loop.is_running():
+            raise SchedulerStoppedError("the scheduler's event loop does not run: nothing would answer")
         return asyncio.run_coroutine_threadsafe(verb(*args, **kwargs), loop)
 
     def call(self, verb: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:

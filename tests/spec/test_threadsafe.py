@@ -96,6 +96,19 @@ async def test_a_stopped_scheduler_has_no_loop_to_call(sim):
             way_in.submit(s.list_jobs)
 
 
+def test_a_loop_that_does_not_run_is_not_waited_for():
+    """Who has started a scheduler and let its loop end would wait for ever."""
+    s = AsyncScheduler()
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(s.start())
+        with pytest.raises(SchedulerStoppedError, match="event loop does not run"):
+            s.threadsafe.submit(s.list_jobs)
+        loop.run_until_complete(s.stop())
+    finally:
+        loop.close()
+
+
 async def test_one_that_is_taken_before_the_start_is_good_after_it(sim):
     s = AsyncScheduler(clock=sim.clock)
     threadsafe = s.threadsafe
