@@ -1,5 +1,7 @@
 """What no storage can be made of, or asked for, is refused at once, by name, and without repeating a password."""
 
+import asyncio
+import traceback
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,7 +12,7 @@ import pytest
 import redis
 
 from chrono_async.claims import ClaimRequest, Granted, Outcome, PointerMove, Release
-from chrono_async.errors import InvalidOptionError, StorageError
+from chrono_async.errors import InvalidOptionError, StorageCorruptError, StorageError
 from chrono_async.models import JobRecord, JobStatus, RunRecord, RunStatus
 from chrono_async.policies import Missed
 from chrono_async.storage import (
@@ -210,6 +212,23 @@ async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     made = LOCAL[request.param](tmp_path)
     yield made
     await made.close()
+
+
+@pytest.mark.parametrize("make", [FileStorage, SQLiteStorage])
+async def test_each_call_hears_of_what_cannot_be_read_by_an_error_of_its_own(
+    make: Callable[[Path], LeasingStorage], tmp_path: Path
+) -> None:
+    """One that all of them raise would gather the tracebacks of all, and what one caller notes on it."""
+    path = tmp_path / "jobs.json"
+    path.write_text("no state at all, nor a database")
+    storage = make(path)
+    errors = await asyncio.gather(*(storage.get_job(str(n)) for n in range(5)), return_exceptions=True)
+    await storage.close()
+    corrupt = [error for error in errors if isinstance(error, StorageCorruptError)]
+    assert len(set(corrupt)) == 5
+    ((_, cause),) = {(str(error), error.__cause__) for error in corrupt}
+    assert cause is not None
+    assert len({len(traceback.extract_tb(error.__traceback__)) for error in corrupt}) == 1
 
 
 NOW = datetime(2020, 1, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ import aiofiles
 from ..._threads import run_in_thread
 from ...clock import Clock
 from ...errors import ChronoError, StorageError
-from .._awaited import Awaited
+from .._awaited import Awaited, fail
 from .._home import Home
 from .._table.shelf import Moment
 from .._table.table import Table
@@ -167,5 +167,4 @@ class Steps:
         failure = error if isinstance(error, StorageError) else StorageError(f"{self._file.path}: {error!r}")
         if failure is not error:
             failure.__cause__ = error
-        for call in calls:
-            call.error = failure
+        fail(calls, failure)

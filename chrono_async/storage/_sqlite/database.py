@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from ...errors import ChronoError, StorageCorruptError, StorageError
-from .._awaited import Awaited
+from .._awaited import Awaited, fail
 from .connection import Connection
 from .schema import prepare
 
@@ -67,9 +67,7 @@ class DatabaseFile:
                 _transact(self._connected(), calls, self._translated)
             except BaseException as error:  # noqa: BLE001 - whatever it is, the callers hear it and the thread lives on
                 self._drop()
-                failure = self._translated(error)
-                for call in calls:
-                    call.error = failure
+                fail(calls, self._translated(error))
 
     def close(self) -> None:
         """Let go of the file; the next transaction opens it anew."""
