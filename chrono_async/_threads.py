@@ -16,12 +16,6 @@ Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 
 
-async def run_in_thread(func: Callable[[*Arguments], Result], *args: *Arguments) -> Result:
-    """Return `func(*args)`, called in one of the forty worker threads at most that anyio gives a loop."""
-    async with to_thread.current_default_thread_limiter():
-        return await call_in_thread(func, *args)  # a loop must not think that a thread works while one waits for a turn
-
-
 async def call_in_thread(func: Callable[[*Arguments], Result], *args: *Arguments) -> Result:
     """
     Return `func(*args)`, called at once in a worker thread that sees the caller's context variables.

@@ -69,6 +69,8 @@ class Session:
     async def ended(self) -> None:
         """Wait for the end; cancelling this waits no longer, and ends nothing."""
         await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.result()  # what went wrong with the scheduler itself must not look like an end in order
 
     async def outlived(self) -> None:
         """Wait for the end; cancelled, bring it about: the first time drains, a second time cancels what still runs."""
@@ -164,7 +166,11 @@ class Session:
         threshold = self.state.settings.blocked_loop_threshold
         if threshold is None or _is_simulated(self.loop):  # simulated time cannot be blocked
             return None
-        return Watchdog(threshold / timedelta(seconds=1), self._job_of, self._tell_blocked)
+        try:
+            return Watchdog(threshold / timedelta(seconds=1), self._job_of, self._tell_blocked)
+        except RuntimeError as error:  # there are no more threads to be had
+            _logger.warning("nobody will tell what blocks the event loop: %s", error)
+            return None
 
     def _job_of(self, task: object) -> str | None:
         return next((run.job.id for run in self.state.runs if run.task is task), None) if task is not None else None

@@ -89,7 +89,7 @@ class Channel:
                         pause = _FIRST_PAUSE
                         if word != self._me:
                             self._hints.give()
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, who listens hears on
                 _log.debug("no hints for now: %s", error)
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, _LONGEST_PAUSE)

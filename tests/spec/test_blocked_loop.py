@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from chrono_async import AsyncScheduler, RunStatus, current_run
@@ -51,6 +52,17 @@ async def test_a_job_that_awaits_blocks_nothing():
 async def test_the_watch_can_be_left_out(caplog):
     assert await reports_of(rude, threshold=None) == []
     assert "blocked" not in caplog.text
+
+
+async def test_where_no_thread_is_to_be_had_nobody_watches(caplog, monkeypatch):
+    """Jobs run all the same, and the log says what is missing."""
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert await reports_of(partial(asyncio.sleep, 0), threshold=1) == []
+    assert "nobody will tell what blocks the event loop: can't start new thread" in caplog.text
 
 
 async def test_one_that_blocks_for_longer_than_its_lease_loses_it(tmp_path):

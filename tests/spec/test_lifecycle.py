@@ -26,6 +26,7 @@ from chrono_async import (
     SystemClock,
     current_run,
 )
+from chrono_async.engine.session import Session
 from chrono_async.testing import Fault, FaultyStorage, Recorder, YieldingStorage
 
 
@@ -396,6 +397,17 @@ async def test_no_task_is_left_behind(sim):
         await sim.advance(15)
     await sim.settle()
     assert asyncio.all_tasks() == before
+
+
+async def test_a_scheduler_that_fails_itself_does_not_look_as_if_it_had_ended(sim, monkeypatch):
+    def fail(self):
+        raise OSError("odd")
+
+    monkeypatch.setattr(Session, "_watch", fail)
+    s = AsyncScheduler(clock=sim.clock)
+    with pytest.raises(OSError, match="odd"):
+        await s.run_forever(handle_signals=False)
+    assert not s.is_running
 
 
 @pytest.mark.parametrize(

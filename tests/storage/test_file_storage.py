@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import to_thread
 
 from chrono_async.claims import ClaimRequest, Granted, Held
 from chrono_async.errors import JobNotFoundError, StorageError
@@ -37,6 +39,23 @@ def finish(process: subprocess.Popen[str], words: str = "") -> str:
     out, err = process.communicate(words, timeout=50)
     assert process.returncode == 0, err
     return out
+
+
+async def test_it_does_not_wait_for_the_threads_of_others(tmp_path: Path) -> None:
+    """All that anyio lets be at work, and all of the loop's own, may be at somebody's: a lease must be renewed then."""
+    path, may_end, loop = tmp_path / "jobs.json", threading.Event(), asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    to_thread.current_default_thread_limiter().total_tokens = 1
+    at_work = [asyncio.create_task(to_thread.run_sync(may_end.wait)), loop.run_in_executor(None, may_end.wait)]
+    await asyncio.sleep(0)
+    one, two = FileStorage(path), FileStorage(path)
+    try:
+        async with asyncio.timeout(20):
+            await one.save_job(JobRecord(id="a"))
+            assert [record.id for record in await two.list_jobs()] == ["a"]
+    finally:
+        may_end.set()
+        await asyncio.gather(*at_work)
 
 
 @pytest.mark.parametrize("ending", [".yaml", ".json", ".xml"])

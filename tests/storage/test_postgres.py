@@ -313,6 +313,19 @@ async def test_a_server_that_is_not_there_is_an_error_of_the_storage(tmp_path: P
     await storage.close()
 
 
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+async def test_many_at_once_make_the_tables_however_transactions_are_isolated(isolation: str) -> None:
+    """Who has waited sees what the one before it has made."""
+    settings = {"default_transaction_isolation": isolation}
+    async with asyncpg.create_pool(servers.postgres().dsn, min_size=8, max_size=8, server_settings=settings) as pool:
+        for _ in range(3):
+            namespace = f"test_{uuid4().hex[:8]}"
+            storages = [PostgresStorage(pool, namespace=namespace) for _ in range(8)]
+            await asyncio.gather(*(storage.migrate() for storage in storages))
+            await storages[0].erase()
+            await asyncio.gather(*(storage.close() for storage in storages))
+
+
 async def test_who_makes_the_pool_closes_it(make: Make, namespace: str, db: asyncpg.Connection) -> None:
     """A user's own pool is left open; of a storage's own no connection stays."""
     async with asyncpg.create_pool(servers.postgres().dsn, min_size=1, max_size=3) as pool:
@@ -502,6 +515,31 @@ async def test_a_change_wakes_the_others_and_not_oneself(make: Make) -> None:
         assert heard == {"one": 2, "two": 2}
         for task in listeners:
             task.cancel()
+
+
+async def test_who_lost_the_connection_of_a_users_pool_hears_again(
+    make: Make, namespace: str, db: asyncpg.Connection
+) -> None:
+    """Over another one of that pool."""
+    heard: list[None] = []
+    async with asyncpg.create_pool(servers.postgres().dsn, min_size=1, max_size=3) as pool:
+        storage = PostgresStorage(pool, namespace=namespace)
+        hints = storage.changes()
+        await anext(hints)
+        ear = asyncio.create_task(_append_all(hints, heard))
+        lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ILIKE $1 AND state = 'idle'"
+        assert await db.fetchval(lost, f"LISTEN%{namespace}_changes%")
+        await until(lambda: _is_true(heard))  # who hears again may have missed something
+        heard.clear()
+        await make().save_job(JobRecord(id="a"))
+        await until(lambda: _is_true(heard))
+        await storage.close()
+        await ear
+
+
+async def _append_all(hints: AsyncIterator[None], heard: list[None]) -> None:
+    async for hint in hints:
+        heard.append(hint)  # noqa: PERF401 - one by one, as they come
 
 
 async def _is_true(value: object) -> object:

@@ -21,6 +21,7 @@ from chrono_async.events import LeaseLost, StorageFailing
 from chrono_async.models import JobRecord, RunRecord, RunStatus
 from chrono_async.storage import RedisStorage
 from tests import servers
+from tests.chaos.proxy import Proxy
 
 from .redis_steps import LONG_AGO, TTL, Open, jobs
 
@@ -206,6 +207,28 @@ async def test_a_replica_that_takes_over_has_what_it_had_received(
     assert await seen_in(storage) == life.seen["claimed"]
     assert (await storage.renew([life.granted[1].lease], TTL)).lost == [life.granted[1].lease]
     await it_is_run_again(storage, life.granted[0])
+
+
+async def test_behind_one_address_whoever_writes_after_a_failover_is_found(
+    open_: Open, new_server: Callable[..., servers.RedisServer]
+) -> None:
+    """Although the server that wrote before lives on, as a replica, and keeps its connections open."""
+    before = new_server("--repl-diskless-sync-delay", "0")
+    after = new_server("--replicaof", "127.0.0.1", str(before.port))
+    ports = [before.port]
+    address = Proxy(lambda: asyncio.open_connection("127.0.0.1", ports[-1]))
+    await address.start()
+    storage = open_(f"redis://127.0.0.1:{address.port}")
+    await storage.save_job(JobRecord(id="a", run_count=1))
+    ports.append(after.port)
+    for server, primary in ((after, ("NO", "ONE")), (before, ("127.0.0.1", after.port))):
+        async with Redis.from_url(server.url) as client:
+            await client.execute_command("REPLICAOF", *primary)
+    with pytest.raises(StorageError, match="ReadOnlyError"):
+        await storage.save_job(JobRecord(id="a", run_count=2))
+    await storage.save_job(JobRecord(id="a", run_count=3))
+    assert await seen_in(storage) == await seen_in(open_(after.url))
+    await address.close()
 
 
 # ── all of it, and no room ───────────────────────────────────────────────────────────────────────────────────────────

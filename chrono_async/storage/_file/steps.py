@@ -6,12 +6,13 @@ A step that changes anything is taken in one go, in a worker thread; one that on
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import aiofiles
 
-from ..._threads import run_in_thread
+from ..._threads import call_in_thread
 from ...clock import Clock
 from ...errors import ChronoError, StorageError
 from .._awaited import Awaited, fail
@@ -92,7 +93,7 @@ class Steps:
 
     async def _step(self, calls: list[AskedVerb]) -> None:
         if any(call.writes for call in calls):
-            await run_in_thread(self._write_step, calls)
+            await call_in_thread(self._write_step, calls)
         else:
             await self._read_step(calls)
 
@@ -101,7 +102,7 @@ class Steps:
         try:
             version = self._file.version()
             if self._table is None or version != self._version:
-                await run_in_thread(self._load, await self._bytes(version), version)
+                await call_in_thread(self._load, await self._bytes(version), version)
             self._apply(calls, self._table)
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers hear it and the worker lives on
             self._fail(calls, error)
@@ -109,8 +110,15 @@ class Steps:
     async def _bytes(self, version: Version | None) -> bytes:
         if version is None:
             return b""
-        async with aiofiles.open(self._file.path, "rb") as file:
-            return await file.read()
+        reader = ThreadPoolExecutor(1)  # those of the loop's own pool may all be at somebody else's work
+        try:
+            file = await aiofiles.open(self._file.path, "rb", executor=reader)
+            try:
+                return await file.read()
+            finally:
+                await file.close()  # `async with` would close it in that pool
+        finally:
+            reader.shutdown(wait=False)
 
     def _write_step(self, calls: list[AskedVerb]) -> None:
         """Do all that a change needs, in one go: nothing can come between, not even a cancellation."""

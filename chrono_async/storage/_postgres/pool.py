@@ -45,7 +45,7 @@ class Connection(Protocol):
     async def fetchval(self, query: str) -> Any:
         """Execute a statement and return the first value of its first row."""
 
-    def transaction(self) -> AbstractAsyncContextManager[None]:
+    def transaction(self, *, isolation: str | None = None) -> AbstractAsyncContextManager[None]:
         """Begin a transaction."""
 
     async def add_listener(self, channel: str, callback: Callable[..., None]) -> None:
@@ -260,7 +260,8 @@ class Connections:
     async def _bring_up_to_date(self, connection: Connection) -> None:
         """Let one at a time do it, of all processes that start at once; a lock of the session breaks behind poolers."""
         name, steps = f"chrono_async:{self._statements.namespace}", self._statements.steps
-        async with connection.transaction():
+        # Where transactions repeat what they have read, one that has waited would not see what the one before has made.
+        async with connection.transaction(isolation="read_committed"):
             await connection.execute(f"SELECT pg_advisory_xact_lock({zlib.crc32(name.encode())})")
             missing = steps[await self._schema_version(connection) :]
             try:
@@ -315,10 +316,9 @@ class Connections:
                 await connection.add_listener(channel, heard)
             yield connection
         finally:
-            connection.remove_termination_listener(ended)
             with contextlib.suppress(StorageError):
                 async with self._edge():
-                    await self._let_go(connection, channel, heard)
+                    await self._let_go(connection, channel, heard, ended)
 
     async def _own_connection(self) -> Connection:
         """Return a connection to keep: one beside the pool, or one of the user's pool, which knows how to connect."""
@@ -328,7 +328,9 @@ class Connections:
         own = await asyncpg.connect(self._dsn, timeout=self._limit, **self._options, **_SESSION)
         return cast(Connection, own)
 
-    async def _let_go(self, connection: Connection, channel: str, heard: Callable[..., None]) -> None:
+    async def _let_go(
+        self, connection: Connection, channel: str, heard: Callable[..., None], ended: Callable[..., None]
+    ) -> None:
         if self._given is None:
             try:
                 await connection.close()
@@ -336,6 +338,7 @@ class Connections:
                 connection.terminate()  # where there was no time to take leave
             return
         try:
+            connection.remove_termination_listener(ended)
             await connection.remove_listener(channel, heard)
         finally:
             await self._given.release(connection)

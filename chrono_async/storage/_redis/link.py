@@ -26,7 +26,7 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as ConnectionLostError
-    from redis.exceptions import NoScriptError, RedisError, ResponseError
+    from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 except ModuleNotFoundError as error:
     _MISSING = "RedisStorage needs a package more: pip install 'chrono-async[redis]'"
     raise ModuleNotFoundError(_MISSING, name=error.name) from None
@@ -123,6 +123,10 @@ class Link:
             return await _raw(client, "EVALSHA", script.digest, *words)
         except NoScriptError:  # a server that was started anew, or told to forget its scripts
             return await _raw(client, "EVAL", script.text, *words)
+        except ReadOnlyError:  # behind this address another server may be the one that writes by now
+            if self._url is not None:
+                await cast(Any, client).connection_pool.disconnect(inuse_connections=False)
+            raise
 
     async def say(self, word: str) -> None:
         """Tell a word to all who hear."""
