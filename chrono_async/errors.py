@@ -169,3 +169,17 @@ def _rebuilt(kind: type[ChronoError], args: tuple[object, ...]) -> ChronoError:
     error = kind.__new__(kind, *args)
     super(ChronoError, error).__init__(*args)  # an OSError that has an `__init__` of its own takes its args only here
     return error
+
+
+_LONGEST = 10_000
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as text for the record: type and message, of any length and whatever its `__str__` does."""
+    try:
+        text = str(error)
+    except BaseException:  # noqa: BLE001 - a job's own exception may be broken in any way
+        text = "(its message cannot be read)"
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}... ({len(text)} characters)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

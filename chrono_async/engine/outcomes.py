@@ -7,6 +7,7 @@ import logging
 from datetime import datetime
 
 from ..claims import Outcome, PointerMove
+from ..errors import describe
 from ..models import JobStatus, RunRecord, RunStatus
 from ..policies import Move, move_after_run
 from .run import Run
@@ -73,17 +74,3 @@ def _move(run: Run, finished: datetime) -> Move:
     except Exception:
         _logger.exception("the schedule of job %r failed; the job has no next run", run.job.id)
         return Move(None)
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception as text for the record: type and message, of any length and whatever its `__str__` does."""
-    try:
-        text = str(error)
-    except BaseException:  # noqa: BLE001 - a job's own exception may be broken in any way
-        text = "(its message cannot be read)"
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}... ({len(text)} characters)"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-_LONGEST = 10_000

@@ -15,12 +15,12 @@ from types import TracebackType
 from typing import Any
 
 from .._threads import call_in_thread
-from ..errors import PoisonedError, StorageError
+from ..errors import PoisonedError, StorageError, describe
 from ..events import RunStarted
 from ..models import JobStatus
 from ..policies import MAX_ATTEMPTS
 from . import context
-from .outcomes import describe, outcome_of, row_of, status_of
+from .outcomes import outcome_of, row_of, status_of
 from .run import Run, Why, arguments_of
 from .settler import Settler, job_logger
 from .state import State

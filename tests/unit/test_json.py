@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter, ValidationError
 
 from chrono_async import CronSchedule, JobInfo, JobRecord, JobResult, JobStatus, RemoteRunError
-from chrono_async.engine.outcomes import describe
+from chrono_async.errors import describe
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
