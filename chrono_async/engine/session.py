@@ -36,7 +36,8 @@ class Session:
     """One life of the scheduler."""
 
     def __init__(self, state: State, declarations: Declarations) -> None:
-        self.state, self._declarations = state, declarations
+        self.state: State = state
+        self._declarations = declarations
         self.settler: Settler = Settler(state)
         self._poller = Poller(state)
         self._keeper = LeaseKeeper(state)

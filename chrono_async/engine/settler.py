@@ -26,12 +26,14 @@ from .state import State
 from .storage_door import job_of
 
 _logger = logging.getLogger("chrono_async")
-job_logger = logging.getLogger("chrono_async.jobs")
+job_logger: logging.Logger = logging.getLogger("chrono_async.jobs")
 """For what jobs raise, which a user may want elsewhere."""
 
 _callback: ContextVar[asyncio.Task[Any] | None] = ContextVar("chrono_async_callback", default=None)
 """The task of the callback that goes on here."""
 
+_MOST_CALLBACKS = 100_000
+"""At a time. More than this many are not slow, but hang; the loop must not be buried under them."""
 _BATCH = 1000
 _LAST_PAUSE = 0.5
 
@@ -184,10 +186,16 @@ class Settler:
         if not self._state.bus.is_silent:
             self._tell_events(run, outcome)
         if run.job.has_callbacks:
-            task = asyncio.get_running_loop().create_task(self._call_back(run.job.options, run.result()))
-            self._callbacks.add(task)
-            task.add_done_callback(self._callbacks.discard)
+            self._start_to_call_back(run)
         run.error = None  # the results have it; what it is traced to knows the run: they would keep each other
+
+    def _start_to_call_back(self, run: Run) -> None:
+        if len(self._callbacks) >= _MOST_CALLBACKS:
+            _logger.error("%d callbacks have not returned: job %r is not called back", _MOST_CALLBACKS, run.job.id)
+            return
+        task = asyncio.get_running_loop().create_task(self._call_back(run.job.options, run.result()))
+        self._callbacks.add(task)
+        task.add_done_callback(self._callbacks.discard)
 
     async def _call_back(self, options: LocalOptions, result: JobResult) -> None:
         """Call what the job's options name. One that raises is logged, and harms nothing."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chrono_async import AsyncScheduler, InMemoryStorage, JobResult, JobStatus, Missed, Retry, current_run
+from chrono_async.engine import settler
 from chrono_async.events import LeaseLost
 
 
@@ -323,6 +324,24 @@ async def test_of_a_run_that_outlasts_its_schedule_is_told_while_it_goes_on(sim,
         await sim.advance(800)
         assert caplog.messages == [told]
         await s.stop(timeout=0)
+
+
+async def test_callbacks_that_hang_do_not_pile_up_for_ever(sim, caplog, monkeypatch):
+    """The log says which jobs are not called back any more; what has returned makes room."""
+    monkeypatch.setattr(settler, "_MOST_CALLBACKS", 3)
+    called, may_return = [], asyncio.Event()
+
+    async def hangs(result):
+        called.append(result)
+        await may_return.wait()
+
+    async with AsyncScheduler(clock=sim.clock) as s:
+        await s.add_interval_job("it", "", work, 60, on_result=hangs)
+        await sim.advance(5 * 60)
+        assert (len(called), caplog.messages) == (3, ["3 callbacks have not returned: job 'it' is not called back"] * 2)
+        may_return.set()
+        await sim.advance(60)
+        assert len(called) == 4
 
 
 class OutOfPaperError(Exception):

@@ -140,6 +140,22 @@ def kill_at_each_step(path: Path) -> None:
     print(json.dumps({"states": states, "left": sorted(p.name for p in path.parent.iterdir())}))
 
 
+def fork_while_writing(path: Path) -> None:
+    """Write in a child that is made while a thread of the parent's is about to write; print how the child ended."""
+    storage = FileStorage(path)
+    with storage._steps._file.one_at_a_time():
+        child = os.fork()
+        if child == 0:
+            asyncio.run(storage.save_job(JobRecord(id="a")))
+            os._exit(0)
+        for _ in range(2000):
+            if os.waitpid(child, os.WNOHANG) != (0, 0):
+                print("ended")
+                return
+            time.sleep(0.01)
+        os.kill(child, signal.SIGKILL)
+
+
 if __name__ == "__main__":
     verb, file, *rest = sys.argv[1:]
     if verb == "work":
@@ -148,3 +164,5 @@ if __name__ == "__main__":
         kill_at_random(Path(file), int(rest[0]))
     elif verb == "kill_at_each_step":
         kill_at_each_step(Path(file))
+    elif verb == "fork_while_writing":
+        fork_while_writing(Path(file))

@@ -41,6 +41,13 @@ def finish(process: subprocess.Popen[str], words: str = "") -> str:
     return out
 
 
+def test_a_child_does_not_wait_for_a_thread_that_it_has_not_got(tmp_path: Path) -> None:
+    """It was forked while another thread was writing."""
+    path = tmp_path / "jobs.json"
+    assert finish(start("fork_while_writing", path)) == "ended\n"
+    assert [record.id for record in asyncio.run(FileStorage(path).list_jobs())] == ["a"]
+
+
 async def test_it_does_not_wait_for_the_threads_of_others(tmp_path: Path) -> None:
     """All that anyio lets be at work, and all of the loop's own, may be at somebody's: a lease must be renewed then."""
     path, may_end, loop = tmp_path / "jobs.json", threading.Event(), asyncio.get_running_loop()

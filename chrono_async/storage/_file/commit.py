@@ -42,7 +42,7 @@ class SharedFile:
         self.backup = path.with_name(path.name + ".bak")
         self._sidecar = path.with_name(path.name + ".lock")
         self._is_swept = False
-        self._one = threading.Lock()
+        self._one, self._made_in = threading.Lock(), os.getpid()
 
     def version(self) -> Version | None:
         """Return the version of the file as it now stands; None when there is none."""
@@ -55,6 +55,8 @@ class SharedFile:
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
         """Keep the other threads of this process out."""
+        if self._made_in != os.getpid():  # a fork: a thread may hold the lock that is not there any more
+            self._one, self._made_in = threading.Lock(), os.getpid()
         with self._one:
             yield
 
