@@ -4,7 +4,8 @@ How it runs: the loop, the poller, the lease keeper, the runner and the settler.
 
 from .context import RunContext, current_run
 from .declarations import Declarations
-from .desk import Desk, NewJob, check_text, delayed_or_at, read_job, to_rows
+from .desk import Desk
+from .given import NewJob, check_text, delayed_or_at, read_job, to_rows
 from .health import Health, take_health
 from .session import Session
 from .settings import LeaderElection, Settings, make_instance_id

@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import JobAlreadyExistsError, StorageError
 from ..options import JobFunc
 from ..schedules import OneShotSchedule, Schedule, WindowedSchedule
-from .desk import Desk, NewJob
+from .desk import Desk
+from .given import NewJob
 from .state import State
 from .storage_door import check_home
 

@@ -8,13 +8,11 @@ whose function lives elsewhere can be paused, resumed, triggered and removed all
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..claims import Registered, RegisterVerdict
-from ..counts import to_count
 from ..durations import Duration
 from ..errors import (
-    EmptyJobIDError,
     InvalidDelayError,
     JobAlreadyExistsError,
     JobNotFoundError,
@@ -25,17 +23,14 @@ from ..errors import (
 from ..events import JobAdded, JobEvent, JobPaused, JobRemoved, JobRescheduled, JobResumed
 from ..models import Definition, JobInfo, JobRecord, Trigger, due_of, run_id
 from ..options import (
-    JobFunc,
-    JobOptions,
     LocalOptions,
-    ReadOptions,
     check_func,
     is_coroutine_function,
     read_bool,
-    read_options,
 )
 from ..policies import default_grace
 from ..schedules import OneShotSchedule, Schedule, WindowedSchedule, bind, declared, dump, load, window_of
+from .given import NewJob, check_schedule, delayed_or_at
 from .registry import LocalJob, as_given, held_to_its_word
 from .run import Why, dump_arguments, parse_arguments
 from .state import State
@@ -43,55 +38,6 @@ from .state import State
 _logger = logging.getLogger("chrono_async")
 
 _TRIES = 20
-_MOST_ROWS = 2**31 - 1
-
-
-class NewJob(NamedTuple):
-    """A job as a user gave it, checked."""
-
-    id: str
-    name: str
-    func: JobFunc
-    schedule: Schedule
-    options: ReadOptions
-
-
-def read_job(job_id: str, name: str, func: JobFunc, schedule: Schedule, options: JobOptions) -> NewJob:
-    """Check what a user gave; nothing is changed yet."""
-    check_text(name, "a job's name")
-    if not check_text(job_id, "a job's id"):
-        raise EmptyJobIDError
-    read = read_options(options)
-    return NewJob(job_id, name, check_func(func, read.local), _check_schedule(schedule), read)
-
-
-def check_text(text: object, what: str) -> str:
-    """Return what has to be text, before a storage is asked that would call it a failure of its own."""
-    if not isinstance(text, str):
-        raise TypeError(f"{what} must be a string, not {text!r}")
-    return text
-
-
-def to_rows(number: object, option: str) -> int:
-    """Return a number of rows, so large at most that every storage can count them."""
-    return min(to_count(number, option), _MOST_ROWS)
-
-
-def delayed_or_at(delay: Duration | None, at: datetime | None) -> OneShotSchedule:
-    """Return the schedule of a job that runs once; `ScheduleError` if it is not clear when."""
-    if delay is not None and at is not None:
-        raise ScheduleError(f"delay={delay!r}, at={at!r}: give one of them")
-    return OneShotSchedule(delay, at=at)
-
-
-def _check_schedule(schedule: Schedule) -> Schedule:
-    if isinstance(schedule, str):
-        raise ScheduleError(
-            f"{schedule!r} is no schedule; if it is a cron expression, write CronSchedule({schedule!r})"
-        )
-    if isinstance(schedule, type) or not callable(getattr(schedule, "next", None)):
-        raise ScheduleError(f"{schedule!r} is no schedule; it needs a method next(after)")
-    return schedule
 
 
 def _compare_windows(new: NewJob, stored: Schedule) -> None:
@@ -287,7 +233,7 @@ class Desk:
     async def reschedule(self, job_id: str, schedule: Schedule) -> JobInfo:
         """Give the job another schedule, from now on."""
         state = self._state
-        _check_schedule(schedule)
+        check_schedule(schedule)
         await self._ask_the_time()
         timezone = state.settings.timezone
         bound = bind(schedule, job_id=job_id, timezone=timezone, now=state.time.now())
