@@ -240,6 +240,16 @@ def run_id(job_id: str, fire_time: datetime, *, manual: bool) -> str:
     return f"{job_id}@{fire_time.isoformat()}{'!' if manual else ''}"
 
 
+def owner_of(instance_id: str, claim: str) -> str:
+    """Name the owner of a claim, which is like no other, not even the same instance's."""
+    return f"{instance_id}/{claim}"
+
+
+def instance_of(owner: str) -> str:
+    """Return the instance that an owner is of; whoever names owners in another way is one by that name."""
+    return owner.rpartition("/")[0] or owner
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceInfo:
     """An instance that works on a storage."""
@@ -316,5 +326,5 @@ class JobInfo:
             record.last_error,
             record.last_success,
             record.options.tags,
-            record.owner and (record.owner.rpartition("/")[0] or record.owner),
+            record.owner and instance_of(record.owner),
         )

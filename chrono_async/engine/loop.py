@@ -16,7 +16,7 @@ from .._tasks import is_cancellation
 from ..claims import ClaimVerdict, Early, Gone, Granted, Held
 from ..errors import StorageError
 from ..events import FireTimesMissed
-from ..models import Due
+from ..models import Due, owner_of
 from ..policies import Overlap
 from .bursts import HELPING, elsewhere, in_turn
 from .planner import Advance, Claim, plan
@@ -230,7 +230,7 @@ class RunLoop:
 
     async def _claim(self, claims: list[Claim]) -> None:
         """Claim all in one round trip, as an owner like no other: not the same instance's, nor a copy of it."""
-        owner = f"{self._state.settings.instance_id}/{os.urandom(8).hex()}"
+        owner = owner_of(self._state.settings.instance_id, os.urandom(8).hex())
         sent = self._state.time.boot()
         if not await self._ask_for(claims, owner, sent):
             self._put_off([Asked(claim, owner, sent) for claim in claims])

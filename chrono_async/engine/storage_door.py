@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from types import UnionType
 from typing import Any, TypeVar
 
-from .._tasks import is_cancellation
+from .._tasks import is_cancellation, loop_here
 from ..claims import ClaimAnswer, DuePage, Registered, RenewAnswer, SettleAnswer
 from ..errors import ChronoError, SchedulerRunningError, StorageCorruptError, StorageError
 from ..events import EventBus, StorageFailing, StorageRecovered
@@ -133,15 +133,8 @@ def job_of(error: Exception) -> str | None:
 
 def check_home(home: asyncio.AbstractEventLoop | None) -> None:
     """Refuse to work on another event loop than the one that the scheduler runs on; in a forked child too."""
-    if home is not None and not home.is_closed() and home is not _loop_here():
+    if home is not None and not home.is_closed() and home is not loop_here():
         raise SchedulerRunningError(
             "the scheduler runs on another event loop: use s.threadsafe from other threads, "
             "and a scheduler of its own on another loop or in a forked process"
         )
-
-
-def _loop_here() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

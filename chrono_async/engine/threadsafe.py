@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
+from .._tasks import loop_here
 from ..errors import SchedulerStoppedError
 
 P = ParamSpec("P")
@@ -30,14 +31,7 @@ class ThreadSafe:
 
     def call(self, verb: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a verb and return its answer. `RuntimeError` on the loop's own thread, which would wait for ever."""
-        running = _running_loop()
+        running = loop_here()
         if running is not None and running is self._loop_of():
             raise RuntimeError("this thread runs the scheduler's own event loop: await the verb instead")
         return self.submit(verb, *args, **kwargs).result()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

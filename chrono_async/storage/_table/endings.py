@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ...claims import Outcome, PointerMove, Release
-from ...models import Flight, JobRecord, JobStatus, RunRecord, RunStatus, pending_manual
+from ...models import Flight, JobRecord, JobStatus, RunRecord, RunStatus, instance_of, pending_manual
 from .planning import unless_spent
 
 # ── settled ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -120,7 +120,7 @@ def abandon(record: JobRecord, now: datetime) -> RunRecord:
         record.id,
         record.running or record.claimed or now,
         RunStatus.ABANDONED,
-        instance_id=_instance_of(record.owner or ""),
+        instance_id=instance_of(record.owner or ""),
         attempt=record.attempt if manual is None else manual.attempt,
         token=record.token,
         manual=manual is not None,
@@ -132,11 +132,6 @@ def abandon(record: JobRecord, now: datetime) -> RunRecord:
     return row
 
 
-def _instance_of(owner: str) -> str:
-    """An owner id is unique per claim: by custom the instance's id, a slash, and what makes it so."""
-    return owner.rpartition("/")[0] or owner
-
-
 def abandon_flight(record: JobRecord, flight: Flight, now: datetime) -> RunRecord:
     """Forget a flight whose lease ran out, and return the row that says so."""
     land(record, flight, JobStatus.FAILED)
@@ -144,7 +139,7 @@ def abandon_flight(record: JobRecord, flight: Flight, now: datetime) -> RunRecor
         record.id,
         flight.fire_time,
         RunStatus.ABANDONED,
-        instance_id=_instance_of(flight.owner),
+        instance_id=instance_of(flight.owner),
         attempt=1,
         token=flight.token,
         manual=flight.manual,
