@@ -68,14 +68,14 @@ def _judge(seed: int, *, eight_methods: bool = False, on_rows: bool = False) -> 
     assert not verdicts, report(seed, history, verdicts)
 
 
-@pytest.mark.parametrize("first", [*WORLDS[:6], *(pytest.param(first, marks=long) for first in WORLDS[6:])])
+@pytest.mark.parametrize("first", [*WORLDS[:4], *(pytest.param(first, marks=long) for first in WORLDS[4:])])
 def test_every_rule_holds_in_every_world(first: int) -> None:
     """With the leasing verbs: instances die, freeze, are cut off, and users change everything all the while."""
     for seed in range(first, first + CHUNK):
         _judge(seed, on_rows=is_of_rows(seed, eight_methods=False))
 
 
-@pytest.mark.parametrize("first", [*SMALL_WORLDS[:2], *(pytest.param(first, marks=long) for first in SMALL_WORLDS[2:])])
+@pytest.mark.parametrize("first", [*SMALL_WORLDS[:1], *(pytest.param(first, marks=long) for first in SMALL_WORLDS[1:])])
 def test_the_lesser_rules_hold_with_eight_methods(first: int) -> None:
     """On a storage that has only the seed's: what `guarantees` says of it, and no less."""
     for seed in range(first, first + CHUNK):

@@ -107,6 +107,7 @@ class OnItsOwnClock(FromElsewhere, StorageContract):
         return SystemClock()
 
 
+@pytest.mark.long
 class TestFileStorageOnTheMachinesClock(OnItsOwnClock):
     @pytest.fixture
     def elsewhere(self, tmp_path: Path) -> StorageFactory:
