@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -37,16 +38,23 @@ _SHORTEST_SLEEP = 1e-5  # a timer may fire a little early; sleeping for nothing 
 _REARM = timedelta(milliseconds=1)  # a slewed clock says "early" by microseconds: ask again, but do not spin
 
 
-class _Candidate(NamedTuple):
-    """What is due, and when that was first seen: by the storage's clock, and by the one that is never set."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sight:
+    """When something was first seen to be due: by the storage's clock, and by the one that is never set."""
 
-    due: Due
-    found: datetime
+    now: datetime
     boot: float
 
     def found_by(self, now: datetime, boot: float) -> datetime:
-        """Return when it was first seen, by a storage's clock that may have been set back since: it shows `now`."""
-        return min(self.found, now - timedelta(seconds=boot - self.boot))
+        """Return when that was, by a storage's clock that may have been set back since: it shows `now`."""
+        return min(self.now, now - timedelta(seconds=boot - self.boot))
+
+
+class _Candidate(NamedTuple):
+    """What is due, and when that was first seen."""
+
+    due: Due
+    seen: _Sight
 
 
 class RunLoop:
@@ -127,10 +135,11 @@ class RunLoop:
             state.hurry.set()  # the storage's clock may be this one
         now, boot = state.time.now(), state.time.boot()
         self._unanswered.drop_ended(boot)
+        seen = _Sight(now, boot)
         for due in in_turn(state.timeline.pop_due(now), state.instances, state.settings.instance_id):
             before = self._ready.get(due.job_id)
             is_same = before is not None and before.due.next_run == due.next_run
-            self._ready[due.job_id] = before._replace(due=due) if before and is_same else _Candidate(due, now, boot)
+            self._ready[due.job_id] = before._replace(due=due) if before and is_same else _Candidate(due, seen)
 
     async def _leads(self) -> bool:
         leader = self._state.settings.leader
@@ -167,6 +176,7 @@ class RunLoop:
         again: list[Asked] = []
         moves: list[tuple[Due, Advance]] = []
         now, boot = self._state.time.now(), self._state.time.boot()
+        found = {seen: seen.found_by(now, boot) for seen in {candidate.seen for candidate in candidates}}
         for candidate in candidates:
             due = candidate.due
             asked = self._unanswered.pop(due.job_id, boot)
@@ -177,7 +187,7 @@ class RunLoop:
             if asked is not None:
                 again.append(asked)  # even if the job was added again since: the claim may have been granted
                 continue
-            step = self._decide(job, due, now, candidate.found_by(now, boot))
+            step = self._decide(job, due, now, found[candidate.seen])
             if isinstance(step, Claim):
                 claims.append(step)
             elif step is not None:

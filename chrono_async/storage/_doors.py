@@ -4,7 +4,7 @@ whatever the storage.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 from urllib.parse import SplitResult, urlsplit
@@ -50,33 +50,46 @@ def in_utc(moment: datetime, what: str) -> datetime:
 
 def refuse_naive(**moments: datetime | None) -> None:
     """Refuse, by name, a moment without a time zone."""
-    for what, moment in moments.items():
-        if moment is not None and getattr(moment, "tzinfo", None) is not UTC:
-            in_utc(moment, what)
+    _refuse_naive_among(**{what: (moment,) for what, moment in moments.items()})
 
 
-def check_requests(requests: Iterable[ClaimRequest]) -> None:
+def _refuse_naive_among(**moments: Iterable[datetime | None]) -> None:
+    for what, several in moments.items():
+        for moment in several:
+            if moment is not None and getattr(moment, "tzinfo", None) is not UTC:
+                in_utc(moment, what)
+
+
+def check_requests(requests: Sequence[ClaimRequest]) -> None:
     """Refuse a batch with a naive moment in it, before the first of them is granted."""
-    for request in requests:
-        refuse_naive(next_run=request.next_run, fire_time=request.fire_time, moves_to=request.moves_to)
+    _refuse_naive_among(
+        next_run=[request.next_run for request in requests],
+        fire_time=[request.fire_time for request in requests],
+        moves_to=[request.moves_to for request in requests],
+    )
 
 
-def check_ends(ends: Iterable[Outcome | Release]) -> None:
+def check_ends(ends: Sequence[Outcome | Release]) -> None:
     """Refuse a batch with a naive moment in it, before the first of them is written."""
-    for end in ends:
-        rows = (end.run, end.skipped) if isinstance(end, Outcome) else (end.run,)
-        for row in filter(None, rows):
-            _check_row(row)
-        if end.move is not None:
-            refuse_naive(expected=end.move.expected, next_run=end.move.next_run)
-        if isinstance(end, Release):
-            refuse_naive(not_before=end.not_before)
+    moves = [end.move for end in ends if end.move is not None]
+    _refuse_naive_among(
+        expected=[move.expected for move in moves],
+        next_run=[move.next_run for move in moves],
+        not_before=[end.not_before for end in ends if isinstance(end, Release)],
+    )
+    _check_rows([end.run for end in ends if end.run is not None])
+    _check_rows([end.skipped for end in ends if isinstance(end, Outcome) and end.skipped is not None])
 
 
-def _check_row(row: RunRecord) -> None:
-    refuse_naive(fire_time=row.fire_time, started=row.started, finished=row.finished)
-    if row.missed is not None:
-        refuse_naive(first=row.missed.first, last=row.missed.last)
+def _check_rows(rows: Sequence[RunRecord]) -> None:
+    missed = [row.missed for row in rows if row.missed is not None]
+    _refuse_naive_among(
+        fire_time=[row.fire_time for row in rows],
+        started=[row.started for row in rows],
+        finished=[row.finished for row in rows],
+        first=[several.first for several in missed],
+        last=[several.last for several in missed],
+    )
 
 
 def shifted(until: datetime, now: datetime, own_now: datetime) -> datetime:
