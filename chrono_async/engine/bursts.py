@@ -16,7 +16,8 @@ from ..models import Due
 Item = TypeVar("Item")
 
 HELPING = 200
-"""How many jobs are claimed at once: so early runs of a burst are settled while late ones are claimed."""
+"""How many jobs are claimed at once, unless the storage wants it otherwise: so early runs of a burst are settled while
+late ones are claimed."""
 
 
 def in_turn(dues: list[Due], instances: Sequence[str], mine: str) -> list[Due]:

@@ -19,7 +19,7 @@ from ..errors import StorageError
 from ..events import FireTimesMissed
 from ..models import Due, owner_of
 from ..policies import Overlap
-from .bursts import HELPING, elsewhere, in_turn
+from .bursts import elsewhere, in_turn
 from .planner import Advance, Claim, plan
 from .preemption import Preemption
 from .registry import LocalJob
@@ -66,6 +66,7 @@ class RunLoop:
         self._ready: dict[str, _Candidate] = {}  # due and seen, waiting for a free place, in order
         self._is_beaten = False  # others were first with most of what was asked for last
         self._is_behind = False  # others have moved on with jobs that are known here as they were
+        self._most_at_once = state.door.claim_batch
         self._unanswered = Unanswered(state.settings.lock_ttl)
         self._at_once = 1  # so many of them are asked for again together: more with each answer
         self._overtaken: list[Due] = []  # own runs of these jobs may have to make room
@@ -162,13 +163,13 @@ class RunLoop:
     def _take(self) -> list[_Candidate]:
         """Take as many as may start now."""
         places = self._places()
-        most = HELPING if places is None else max(min(places, HELPING), 0)
+        most = self._most_at_once if places is None else max(min(places, self._most_at_once), 0)
         if len(self._ready) <= most:
             taken, self._ready = list(self._ready.values()), {}
             return taken
         again = (job_id for job_id in self._unanswered if job_id in self._ready)
         others = (job_id for job_id in self._ready if job_id not in self._unanswered)
-        job_ids = [*itertools.islice(again, HELPING), *itertools.islice(others, most)]
+        job_ids = [*itertools.islice(again, self._most_at_once), *itertools.islice(others, most)]
         return [self._ready.pop(job_id) for job_id in job_ids]
 
     async def _act(self, candidates: list[_Candidate]) -> None:
@@ -260,7 +261,7 @@ class RunLoop:
                 self._at_once = 1
                 self._put_off([*again, *asked])
                 return
-            self._at_once = min(2 * self._at_once, HELPING)
+            self._at_once = min(2 * self._at_once, self._most_at_once)
 
     def _put_off(self, asked: Iterable[Asked]) -> None:
         """Remember claims whose outcome is unknown; they are asked again after a pause."""

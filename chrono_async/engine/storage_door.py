@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 
 from .._tasks import is_cancellation, loop_here
 from ..claims import ClaimAnswer, DuePage, Registered, RenewAnswer, SettleAnswer
+from ..counts import to_count
 from ..errors import ChronoError, SchedulerRunningError, StorageCorruptError, StorageError
 from ..events import EventBus, StorageFailing, StorageRecovered
 from ..storage.base import LeasingStorage
+from .bursts import HELPING
 from .storage_time import StorageTime
 
 _logger = logging.getLogger("chrono_async")
@@ -33,6 +35,8 @@ class StorageDoor:
 
     def __init__(self, storage: LeasingStorage, time: StorageTime, bus: EventBus, limit: timedelta) -> None:
         self.storage = storage
+        self.claim_batch: int = to_count(getattr(storage, "claim_batch", HELPING), "claim_batch", least=1)
+        """How many jobs this storage is best asked for at once."""
         self.failures: int = 0
         self.error: str = ""
         self.last_answer: datetime | None = None

@@ -72,6 +72,9 @@ class LeasingStorage(Storage, Protocol):
     Every answer is unknown until it has arrived. A claim, a settle and a renewal whose answer was lost can be asked
     again: owner ids are unique per claim, so that "it is mine" answers a repeated claim, and "repeated" a repeated
     settle.
+
+    An attribute `claim_batch` may say how many jobs it is best asked for at once, where that is not 200: a server works
+    on one batch while the runs of another go on, but where each change costs a file much, fewer and larger ones do.
     """
 
     @property

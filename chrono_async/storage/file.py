@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from os import PathLike
 from os.path import realpath
 from pathlib import Path
+from typing import ClassVar
 
 from ..claims import (
     ClaimAnswer,
@@ -43,6 +44,9 @@ class FileStorage:
     step: it is meant for some thousands of jobs, not for hundreds of thousands. Of each job `history` runs are kept, of
     all together `total_history`, and none for longer than `history_age`.
     """
+
+    claim_batch: ClassVar[int] = 1000
+    """How many jobs are best claimed at once: for each batch the file is written whole."""
 
     def __init__(
         self,

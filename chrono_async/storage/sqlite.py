@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
+from typing import ClassVar
 
 from ..claims import DuePage
 from ..clock import Clock, SystemClock
@@ -43,6 +44,9 @@ class SQLiteStorage(Ledger):
     `busy_timeout` says how long to wait for another process that is writing. Of each job `history` runs are kept, of
     all together `total_history`, and none for longer than `history_age`.
     """
+
+    claim_batch: ClassVar[int] = 500
+    """How many jobs are best claimed at once: each batch costs a commit."""
 
     def __init__(
         self,

@@ -1,12 +1,18 @@
 """Where an instance begins within what is due."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chrono_async import AsyncScheduler, Clock
+from chrono_async.claims import ClaimAnswer, ClaimRequest
 from chrono_async.engine import bursts
 from chrono_async.engine.bursts import HELPING, in_turn
+from chrono_async.errors import InvalidOptionError
 from chrono_async.models import Due
+from chrono_async.storage import InMemoryStorage
+from chrono_async.testing import Simulation
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -48,3 +54,38 @@ def test_an_instance_that_knows_of_no_other_begins_anywhere(monkeypatch: pytest.
 def test_what_came_due_first_goes_first(some: list[Due]) -> None:
     """So does what fits into one helping, whoever asks."""
     assert in_turn(some, ["me", "other"], "me") == some
+
+
+class Batches(InMemoryStorage):
+    """Notes how many jobs are asked for at once."""
+
+    def __init__(self, claim_batch: object, clock: Clock | None = None) -> None:
+        super().__init__(clock=clock)
+        self.claim_batch = claim_batch
+        self.asked: list[int] = []
+
+    async def claim(self, requests: Sequence[ClaimRequest], owner_id: str, ttl: timedelta) -> ClaimAnswer:
+        self.asked.append(len(requests))
+        return await super().claim(requests, owner_id, ttl)
+
+
+async def test_a_storage_says_how_many_jobs_it_is_best_asked_for_at_once(sim: Simulation) -> None:
+    """Where each batch has a file written whole, few and large ones are best."""
+    storage, ran = Batches(70, sim.clock), list[str]()
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        for n in range(200):
+            await s.add_one_shot_job(str(n), "", note, 60, args=[ran, str(n)])
+        await sim.advance(timedelta(minutes=2))
+    assert storage.asked == [70, 70, 60]
+    assert len(set(ran)) == len(ran) == 200
+
+
+async def note(ran: list[str], job_id: str) -> None:
+    ran.append(job_id)
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1.5, "200", None])
+def test_a_batch_that_is_none_is_refused_by_name(batch: object) -> None:
+    """At the start, and not when the first jobs come due."""
+    with pytest.raises(InvalidOptionError, match="claim_batch"):
+        AsyncScheduler(storage=Batches(batch))
