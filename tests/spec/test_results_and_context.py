@@ -8,6 +8,7 @@ import logging
 import sys
 import traceback
 import weakref
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -251,6 +252,17 @@ async def test_a_retry_is_the_same_run(sim):
     assert len(set(seen)) == 1
 
 
+@contextmanager
+def without_collector():
+    """What is gone in here is gone with its last use."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("options", [{}, {"timeout": 60}, {"overlap": "allow"}], ids=str)
 async def test_a_run_that_is_over_leaves_nothing_to_the_garbage_collector(sim, options):
     """Its objects are gone with the last use of them: of thousands of runs none waits for a pass through the heap."""
@@ -261,13 +273,9 @@ async def test_a_run_that_is_over_leaves_nothing_to_the_garbage_collector(sim, o
 
     async with AsyncScheduler(clock=sim.clock) as s:
         await s.add_interval_job("it", "", body, 60, **options)
-        gc.collect()
-        gc.disable()
-        try:
+        with without_collector():
             await sim.sleep(301)
             alive = [body for body in bodies if body() is not None]
-        finally:
-            gc.enable()
     assert len(bodies) == 5
     assert alive == []
 
@@ -368,16 +376,12 @@ async def test_nor_does_one_that_failed_once_its_result_is_forgotten(sim, body, 
     caplog.set_level(logging.CRITICAL, "chrono_async.jobs")  # what is logged is kept for the test's report
     async with AsyncScheduler(clock=sim.clock) as s:
         await s.add_interval_job("it", "", body, 60, args=(errors,), **options)
-        gc.collect()
-        gc.disable()
-        try:
+        with without_collector():
             first = (await s.wait_for_job("it")).error
             assert traceback.extract_tb(first.__traceback__)[0].name == body.__name__
             del first
             await sim.sleep(100 * 60)  # more runs than there are failures that are kept
             alive = [error for error in errors[:-30] if error() is not None]
-        finally:
-            gc.enable()
     assert len(errors) >= 100
     assert alive == []
 
@@ -395,11 +399,7 @@ async def test_nor_does_one_that_failed_and_whose_result_was_refused(sim):
     async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
         s.subscribe(lost.append, LeaseLost)
         await s.add_one_shot_job("it", "", prints_what_is_gone, 1)
-        gc.collect()
-        gc.disable()
-        try:
+        with without_collector():
             await sim.advance(5)
             alive = [error for error in errors if error() is not None]
-        finally:
-            gc.enable()
     assert (len(errors), len(lost), alive) == (1, 1, [])
