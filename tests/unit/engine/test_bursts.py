@@ -1,7 +1,10 @@
 """Where an instance begins within what is due."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from chrono_async.engine import bursts
 from chrono_async.engine.bursts import HELPING, in_turn
 from chrono_async.errors import InvalidOptionError
 from chrono_async.models import Due
-from chrono_async.storage import InMemoryStorage
+from chrono_async.storage import FileStorage, InMemoryStorage, SQLiteStorage
 from chrono_async.testing import Simulation
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -56,17 +59,32 @@ def test_what_came_due_first_goes_first(some: list[Due]) -> None:
     assert in_turn(some, ["me", "other"], "me") == some
 
 
-class Batches(InMemoryStorage):
+class Noted:
     """Notes how many jobs are asked for at once."""
 
-    def __init__(self, claim_batch: object, clock: Clock | None = None) -> None:
-        super().__init__(clock=clock)
-        self.claim_batch = claim_batch
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.asked: list[int] = []
 
     async def claim(self, requests: Sequence[ClaimRequest], owner_id: str, ttl: timedelta) -> ClaimAnswer:
         self.asked.append(len(requests))
         return await super().claim(requests, owner_id, ttl)
+
+
+class Batches(Noted, InMemoryStorage):
+    """Wants what it is told."""
+
+    def __init__(self, claim_batch: object, clock: Clock | None = None) -> None:
+        super().__init__(clock=clock)
+        self.claim_batch = claim_batch
+
+
+class NotedSQLite(Noted, SQLiteStorage):
+    """One commit a batch."""
+
+
+class NotedFile(Noted, FileStorage):
+    """One file written a batch."""
 
 
 async def test_a_storage_says_how_many_jobs_it_is_best_asked_for_at_once(sim: Simulation) -> None:
@@ -78,6 +96,23 @@ async def test_a_storage_says_how_many_jobs_it_is_best_asked_for_at_once(sim: Si
         await sim.advance(timedelta(minutes=2))
     assert storage.asked == [70, 70, 60]
     assert len(set(ran)) == len(ran) == 200
+
+
+@pytest.mark.parametrize(("kind", "name", "most"), [(NotedSQLite, "jobs.db", 500), (NotedFile, "jobs.json", 1000)])
+async def test_of_a_file_many_jobs_are_claimed_at_once(
+    sim: Simulation, tmp_path: Path, kind: Any, name: str, most: int
+) -> None:
+    """As many as its changelog says, and one more in a batch of its own."""
+    storage, ran = kind(tmp_path / name, clock=sim.clock), list[str]()
+    async with AsyncScheduler(storage=storage, clock=sim.clock) as s:
+        at = sim.now + timedelta(minutes=1)
+        await asyncio.gather(
+            *(s.add_one_shot_job(str(n), "", note, at=at, args=[ran, str(n)]) for n in range(most + 1))
+        )
+        await sim.advance(timedelta(minutes=2))
+    await storage.close()
+    assert storage.asked == [most, 1]
+    assert len(set(ran)) == len(ran) == most + 1
 
 
 async def note(ran: list[str], job_id: str) -> None:
